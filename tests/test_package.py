@@ -1,0 +1,67 @@
+"""The installed package: what `import celltrack` offers, and what it does not load."""
+import os
+import pkgutil
+import subprocess
+import sys
+from configparser import ConfigParser
+from importlib.metadata import entry_points, version
+from pathlib import Path
+
+import celltrack
+import pytest
+
+HEAVY = {"numpy", "pandas", "scipy", "torch", "matplotlib", "skimage"}
+
+
+def loaded_by(code):
+    "Return the heavy packages that are loaded after `code` in a fresh interpreter."
+    report = f"import sys\ntry:\n    {code}\nexcept SystemExit: pass\nprint('\\n', *sorted({HEAVY} & sys.modules.keys()))"
+    out = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True).stdout
+    return out.splitlines()[-1].split()
+
+
+def test_it_is_the_installed_one():
+    if "CELLTRACK_INSTALLED" not in os.environ: pytest.skip("not run by tools/run_tests.py")
+    assert Path(celltrack.__file__).is_relative_to(os.environ["CELLTRACK_INSTALLED"])
+
+
+def test_version_is_that_of_settings():
+    settings = ConfigParser(delimiters=["="])
+    settings.read(Path(__file__).parent.parent / "settings.ini", encoding="utf-8")
+    assert celltrack.__version__ == version("celltrack") == settings["DEFAULT"]["version"]
+
+
+@pytest.mark.parametrize("name, module", [("Movie", "movie"), ("Tracks", "tracks"), ("Scores", "score.overlap")])
+def test_the_nouns_come_from_their_modules(name, module):
+    assert getattr(celltrack, name).__module__ == f"celltrack.{module}"
+    assert name in dir(celltrack)
+
+
+def test_no_other_name_is_made_up():
+    with pytest.raises(AttributeError, match="no_such_name"): celltrack.no_such_name
+
+
+def test_no_name_hides_a_module():
+    modules = {m.name for m in pkgutil.iter_modules(celltrack.__path__)}
+    assert not modules & celltrack._LAZY.keys()
+    assert {"movie", "tracks", "formats", "score", "segment", "track"} <= modules
+
+
+def test_every_module_imports():
+    code = "import warnings; warnings.simplefilter('error', SyntaxWarning)\n" + "\n".join(
+        f"import {m.name}" for m in pkgutil.walk_packages(celltrack.__path__, "celltrack.") if not m.name.endswith("_modidx"))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_import_loads_nothing_heavy(): assert loaded_by("import celltrack") == []
+
+
+def test_help_loads_nothing_heavy():
+    assert loaded_by("sys.argv = ['celltrack', '--help']; from celltrack.cli import main; sys.exit(main())") == []
+
+
+def test_the_command_is_installed():
+    commands = [e for e in entry_points(group="console_scripts") if e.name == "celltrack"]
+    assert {e.value for e in commands} == {"celltrack.cli:main"}
+    assert callable(commands[0].load())
