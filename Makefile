@@ -40,6 +40,7 @@ export: $(INSTALLED)
 
 notebooks: $(INSTALLED)
 	$(BIN)/nbdev_export
+	$(BIN)/python tools/picture.py
 	$(BIN)/python tools/run_notebooks.py
 	$(BIN)/python tools/readme.py
 

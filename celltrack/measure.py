@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['find_runs', 'stretches', 'moments', 'shape_features', 'pixel_order', 'intensity_features', 'measure', 'measure_movie']
 
-# %% ../nbs/03_measure.ipynb #c002
+# %% ../nbs/03_measure.ipynb #c003
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from .movie import InputError, Movie
 
-# %% ../nbs/03_measure.ipynb #c019
+# %% ../nbs/03_measure.ipynb #c020
 def find_runs(labels):  # integer array (y, x) or (z, y, x)
     "Return label, first flat index and length of the horizontal runs of equal non-zero pixels, in order of label, then place."
     flat = labels.ravel()
@@ -26,13 +26,13 @@ def find_runs(labels):  # integer array (y, x) or (z, y, x)
     cells = cells[np.argsort(value[cells], kind="stable")]
     return value[cells], start[cells], length[cells]
 
-# %% ../nbs/03_measure.ipynb #c024
+# %% ../nbs/03_measure.ipynb #c025
 def stretches(value):  # sorted labels of runs
     "Return where each label's stretch begins, and how many runs it has."
     first = np.flatnonzero(np.r_[True, value[1:] != value[:-1]][:len(value)])
     return first, np.diff(first, append=len(value))
 
-# %% ../nbs/03_measure.ipynb #c029
+# %% ../nbs/03_measure.ipynb #c030
 def moments(value, middle, length, spacing):  # per run: sorted labels, coordinates of the middle (d, runs), pixels
     "Return per cell the pixel count, centroid (d, n) in pixels, and covariance (n, d, d) in physical units."
     first, runs = stretches(value)
@@ -44,7 +44,7 @@ def moments(value, middle, length, spacing):  # per run: sorted labels, coordina
     cov[-1, -1] += total(length * (length**2 - 1.)) / 12 / count * spacing[-1]**2              # a run has a width
     return count, centroid, np.moveaxis(cov, -1, 0)
 
-# %% ../nbs/03_measure.ipynb #c032
+# %% ../nbs/03_measure.ipynb #c033
 def shape_features(cov):  # (n, d, d)
     "Return the axes, and in 2D orientation and eccentricity, of the ellipses with these covariances."
     d = cov.shape[-1]
@@ -59,7 +59,7 @@ def shape_features(cov):  # (n, d, d)
     out["eccentricity"] = np.sqrt(1 - np.divide(eig[:, 0], eig[:, 1], out=np.ones(len(eig)), where=eig[:, 1] > 0))
     return out
 
-# %% ../nbs/03_measure.ipynb #c039
+# %% ../nbs/03_measure.ipynb #c040
 def pixel_order(start, length):  # runs
     "Return the flat indices of the pixels of all runs, run after run."
     before = np.cumsum(length) - length
@@ -78,7 +78,7 @@ def intensity_features(pixels, count, labels, frame=0):  # cell after cell; pixe
     pixels -= np.repeat(mean, count)
     return {"mean": mean, "min": low, "max": high, "std": np.sqrt(np.add.reduceat(pixels * pixels, first) / count)}
 
-# %% ../nbs/03_measure.ipynb #c042
+# %% ../nbs/03_measure.ipynb #c043
 def _check(labels, image, spacing, frame):
     labels = np.ascontiguousarray(labels)
     if labels.dtype.kind not in "iu":
@@ -91,7 +91,7 @@ def _check(labels, image, spacing, frame):
         raise InputError(f"frame {frame}: spacing {spacing.tolist()} for labels of shape {labels.shape}; give one positive number per axis")
     return labels, spacing
 
-# %% ../nbs/03_measure.ipynb #c043
+# %% ../nbs/03_measure.ipynb #c044
 def measure(labels,        # integers (y, x) or (z, y, x), 0 is background
             image=None,    # gray values of the same shape
             spacing=None,  # µm per pixel along each axis
@@ -117,7 +117,7 @@ def measure(labels,        # integers (y, x) or (z, y, x), 0 is background
     table["border"] = (low == 0).any(0) | (high == np.reshape(labels.shape, (-1, 1))).any(0)
     return pd.DataFrame(table)
 
-# %% ../nbs/03_measure.ipynb #c058
+# %% ../nbs/03_measure.ipynb #c059
 def measure_movie(labels,       # Movie of label images, or any sequence of them
                   movie=None):  # the Movie they belong to: adds intensities, and its spacing is used
     "Return the cells table of all frames, read one at a time."

@@ -150,7 +150,7 @@ def imports_from_lower(nb):
             if node.level: said += [f"cell {cell.index}: a relative import"]
             elif node.module: names += [f"{node.module}.{alias.name}" for alias in node.names]
         for name in names:
-            if name.split(".")[0] != "celltrack": continue
+            if name.split(".")[0] != "celltrack" or name in ("celltrack", "celltrack.__version__"): continue
             module = max((m for m in nb.modules if f"{name}.".startswith(f"celltrack.{m}.")), key=len, default=None)
             if module is None: said += [f"cell {cell.index}: {name} is in no chapter"]
             elif nb.modules[module] >= nb.number: said += [f"cell {cell.index}: {name} is from chapter {nb.modules[module]:02d}, not a lower one"]

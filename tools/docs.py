@@ -53,6 +53,15 @@ def to_markdown(nb, figures, formats=FORMATS):  # notebook; name of the folder f
     return re.sub(r"!\[\w+\]\((?=" + re.escape(figures) + ")", "![](", text), made["outputs"]
 
 
+def drop_doubtful_links(folder):
+    "nbdev links every `word` that names something in any module. Keep the sure ones: names_like_this, Classes, and those of the same page."
+    for path in folder.rglob("*.ipynb"):
+        own = _nbpath2html(path).name
+        sure = lambda m: m[0] if m[2] == own else m[1]
+        text = path.read_text(encoding="utf-8")
+        path.write_text(re.sub(r"\[(`[a-z]+(?:\(\))?`)\]\([^()\s]*?([\w.]+\.html)#\w+\)", sure, text), encoding="utf-8")
+
+
 def sidebar(node, up):  # contents of the sidebar in _quarto.yml; path from the page to the top
     "Return the list of pages as HTML."
     items = []
@@ -119,8 +128,8 @@ def broken_links(site):
             name, _, anchor = target.partition("#")
             goal = (page.parent / name).resolve() if name else page
             if re.match(r"\w+:|//", target) or goal.is_dir(): continue
-            if not goal.exists(): broken.append(f"{page.relative_to(site.resolve())}: no page or file {target}")
-            elif anchor and goal in pages and anchor not in pages[goal].anchors: broken.append(f"{page.relative_to(site.resolve())}: no place {target}")
+            if not goal.exists() or not name and anchor not in links.anchors:
+                broken.append(f"{page.relative_to(site.resolve())}: leads nowhere: {target}")
     return broken
 
 
@@ -131,6 +140,7 @@ def build():
     shutil.rmtree(site, ignore_errors=True)
     refresh_quarto_yml()
     prepared = proc_nbs(force=True, n_workers=2)
+    drop_doubtful_links(prepared)
     if shutil.which("quarto"):
         subprocess.run(["quarto", "render", "--no-cache"], cwd=prepared, check=True)
         shutil.move(prepared / site.name, site)

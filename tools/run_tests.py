@@ -97,12 +97,15 @@ def pytest():
                            "--target", target, source)
         yield "pip install .", worked, said if not worked else ""
         if not worked: return
-        worked, said = run("-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", ROOT / "tests", cwd=folder,
+        worked, said = run("-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", f"--junitxml={report}", ROOT / "tests", cwd=folder,
                            env={**ENV, "PYTHONPATH": str(target), "CELLTRACK_INSTALLED": str(target)})
         cases = list(ElementTree.parse(report).iter("testcase")) if report.exists() else []
-        for case in cases: yield f"{case.get('classname')}::{case.get('name')}", case.find("failure") is None and case.find("error") is None, ""
-        if not worked: print(said)
-        if not cases: yield "pytest", False, said
+        for case in cases:
+            if case.find("skipped") is not None: continue
+            bad = [*case.iter("failure"), *case.iter("error")]
+            yield f"{case.get('classname')}::{case.get('name')}" if bad else "", not bad, "".join(f"{e.text}\n" for e in bad)
+        if cases: print("    " + said.splitlines()[-1])
+        else: yield "pytest", False, said
 
 
 def docs():
@@ -120,7 +123,7 @@ def main(names):
         try:
             for what, worked, said in STEPS[name]():
                 counts[worked] += 1
-                print(f"{'ok    ' if worked else 'FAILED'}  {what}", flush=True)
+                if what: print(f"{'ok    ' if worked else 'FAILED'}  {what}", flush=True)
                 if said: print(re.sub(r"^(?!    )", "    ", said, flags=re.M).rstrip(), flush=True)
         except Exception as e:  # a step that breaks is one failure; the others still run
             counts[False] += 1

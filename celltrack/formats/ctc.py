@@ -20,43 +20,41 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 from tyro.conf import Positional
 
 from ..measure import measure_movie
 from ..movie import Files, InputError, Movie, atomic, file_number, image_files, read_movie
 from ..tracks import Tracks, make_lineage
 
-# %% ../../nbs/10_formats.ctc.ipynb #c014
+# %% ../../nbs/10_formats.ctc.ipynb #c010
 NAME = re.compile(r"(t|mask|man_track|man_seg)_?(\d{1,7})(?:_(\d{1,7}))?\.tiff?", re.IGNORECASE | re.ASCII)
 
 
 def numbered_files(folder, kind=None):  # kind: t, mask, man_track or man_seg
-    "Return a table of the challenge's images in `folder`: path, kind, frame (the number in its name), z (-1: all slices)."
-    found = [(p, NAME.fullmatch(p.name)) for p in Path(folder).iterdir()]
+    "Return a table of the challenge's images in `folder`: path, kind, frame (number in its name), z (-1: all slices)."
+    found = ((p, NAME.fullmatch(p.name)) for p in Path(folder).iterdir())
     rows = [(p, m[1].lower(), int(m[2]), int(m[3] or -1)) for p, m in found if m]
     files = pd.DataFrame(rows, columns=["path", "kind", "frame", "z"]).astype({"frame": int, "z": int})
     if kind: files = files[files.kind == kind]
     return files.sort_values(["frame", "z", "path"]).reset_index(drop=True)
 
-# %% ../../nbs/10_formats.ctc.ipynb #c017
+# %% ../../nbs/10_formats.ctc.ipynb #c013
 class LabelFiles(Files):
     "Image files of labels: whole numbers from 0 up, whatever the bit depth."
     def __getitem__(self, i):
         labels = super().__getitem__(i)
         if labels.dtype == bool: return labels.astype(np.uint8)
-        if labels.dtype.kind not in "ui":
-            raise InputError(f"{self.where(i)}: pixels of type {labels.dtype}. Labels are whole numbers: save them as 16 bit")
-        if labels.dtype.kind == "i" and labels.size and labels.min() < 0:
-            raise InputError(f"{self.where(i)}: a label of {labels.min()}. Labels count from 1; 0 is background")
-        return labels
+        if labels.dtype.kind in "ui" and labels.size and labels.min() >= 0: return labels
+        raise InputError(f"{self.where(i)}: {labels.dtype} of shape {labels.shape}. Labels are whole numbers from 0 up")
 
 
 def label_movie(files, spacing=None, interval=1.0):  # a table of `numbered_files`
     "Return the label Movie of these files."
-    folder = files.path.iloc[0].resolve().parent
-    return Movie(LabelFiles(files.path), "/".join(folder.parts[-3:]), spacing, interval, first=int(files.frame.iloc[0]))
+    name, first = "/".join(files.path.iloc[0].resolve().parts[-4:-1]), int(files.frame.iloc[0])
+    return Movie(LabelFiles(files.path), name, spacing, interval, first)
 
-# %% ../../nbs/10_formats.ctc.ipynb #c018
+
 def mask_files(folder):
     "Return a table of the label images of a folder or its SEG: of the challenge's names, or any numbered images."
     folder = Path(folder)
@@ -72,16 +70,16 @@ def mask_files(folder):
     if len(twice): raise InputError(f"{twice.path.iloc[0]}: a second file for frame {twice.frame.iloc[0]}. Remove one")
     return files
 
-# %% ../../nbs/10_formats.ctc.ipynb #c019
+# %% ../../nbs/10_formats.ctc.ipynb #c014
 def read_masks(folder,         # 01_GT/SEG, 01_GT, 01_ST, 01_RES, or any folder of label images
                spacing=None,   # µm per pixel along each axis
                interval=1.0):  # minutes between frames
     "Return (label Movie, array of the file number of each frame): gold truth has some frames only."
     files = mask_files(folder)
-    if (files.z >= 0).any(): raise InputError(f"{folder}: holds single slices ({files.path.iloc[-1].name}). Read them with read_gold")
+    if (files.z >= 0).any(): raise InputError(f"{files.path.iloc[-1]}: a single slice. Read these with read_gold")
     return label_movie(files, spacing, interval), files.frame.to_numpy()
 
-# %% ../../nbs/10_formats.ctc.ipynb #c022
+# %% ../../nbs/10_formats.ctc.ipynb #c017
 @dataclass
 class Gold:
     "One annotated image: `frame` is the number in its file name, `z` its slice (None: the whole frame)."
@@ -96,23 +94,24 @@ class Gold:
         "Return the image of `result` to compare with: the same frame, and in 3D the same slice."
         frames = result.first + np.arange(len(result)) if frames is None else np.asarray(frames)
         at = np.flatnonzero(frames == self.frame)
-        if len(at) == 0: raise InputError(f"gold frame {self.frame}: the result has frames {frames[0]} to {frames[-1]}. Number it as the movie")
+        have = f"the result has frames {frames[0]} to {frames[-1]} of shape {result.frame_shape}"
+        if len(at) == 0: raise InputError(f"gold frame {self.frame}: {have}. Number it as the movie")
         image = result[int(at[0])]
         if self.z is not None and not (image.ndim == 3 and self.z < len(image)):
-            raise InputError(f"gold frame {self.frame}, slice {self.z}: the result has shape {image.shape}. Give the result of this movie")
+            raise InputError(f"gold frame {self.frame}, slice {self.z}: {have}. Give the result of this movie")
         return image if self.z is None else image[self.z]
 
 
 def read_gold(folder):  # 01_GT/SEG, 01_GT, 01_ST
-    "Return a list of Gold, the annotated images of a folder, whole frames or single slices; each is read when asked for."
+    "Return the annotated images of a folder, whole frames or single slices, as a list of Gold; nothing is read yet."
     files = mask_files(folder)
     paths = LabelFiles(files.path)
     return [Gold(int(f), None if z < 0 else int(z), paths, i) for i, (f, z) in enumerate(zip(files.frame, files.z))]
 
-# %% ../../nbs/10_formats.ctc.ipynb #c029
+# %% ../../nbs/10_formats.ctc.ipynb #c023
 @dataclass
 class Defect:
-    "One thing wrong with files: its kind, a sentence, and the file number of the frame and the track where it has them."
+    "One thing wrong with files: its kind, a sentence, and frame (file number) and track where it has them."
     kind: str
     text: str
     frame: int | None = None
@@ -123,21 +122,20 @@ class Defect:
 def _defects(kind, rows, text):  # a table, one defect per row; the sentence with {columns}
     return [Defect(kind, text.format(**r), r.get("frame"), r.get("track")) for r in rows.to_dict("records")]
 
-# %% ../../nbs/10_formats.ctc.ipynb #c031
+# %% ../../nbs/10_formats.ctc.ipynb #c025
 def read_table(path):  # man_track.txt or res_track.txt
     "Return (table track, start, end, parent with frames as written, defects of its lines)."
-    path, rows, defects = Path(path), [], []
-    for n, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
-        fields = line.split()
-        if len(fields) == 4 and all(re.fullmatch(r"-?\d{1,9}", f, re.ASCII) for f in fields): rows.append([*map(int, fields)])
-        elif fields: defects.append(Defect("line", f"{path}, line {n}: {line.strip()[:40]!r}. A line is four whole numbers: label, first and last frame, parent"))
+    rows, defects, four = [], [], re.compile(r"\s*-?\d{1,9}" + r"\s+-?\d{1,9}" * 3 + r"\s*", re.ASCII)
+    for n, line in enumerate(Path(path).read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
+        if four.fullmatch(line): rows.append([*map(int, line.split())])
+        elif line.strip(): defects.append(Defect("line", f"{path}, line {n}: {line.strip()[:40]!r} is not four whole numbers"))
     return pd.DataFrame(np.array(rows, int).reshape(-1, 4), columns=["track", "start", "end", "parent"]), defects
 
-# %% ../../nbs/10_formats.ctc.ipynb #c034
+# %% ../../nbs/10_formats.ctc.ipynb #c028
 def table_defects(table,         # track, start, end, parent, as read
                   seen,          # table frame, label: what the masks hold, frames as in file names
                   lost=(),       # numbers of frames that could not be read
-                  where="the track table"):
+                  where="table"):
     "Return the defects of a track table, alone and against the masks, all found at once without a loop over tracks."
     lost = np.sort(np.asarray(lost, int))
     missed = lambda a, b: (b - a) - (np.searchsorted(lost, b) - np.searchsorted(lost, a))  # readable frames in [a, b)
@@ -152,51 +150,53 @@ def table_defects(table,         # track, start, end, parent, as read
     rules = [
         ("label", table[table.track < 1], "track {track}. Labels count from 1"),
         ("twice", table[table.duplicated("track")], "track {track} has more than one line"),
-        ("order", t[t.start > t.end], "track {track} begins in frame {start}, after its end in frame {end}"),
-        ("no line", spans[~spans.track.isin(t.track)], "track {track} is in the masks of frames {min} to {max} but has no line"),
+        ("order", t[t.start > t.end], "track {track} begins in {start}, after its end in {end}"),
+        ("no line", spans[~spans.track.isin(t.track)], "track {track} is in masks {min} to {max} but has no line"),
         ("no mask", t[~t.track.isin(spans.track) & (missed(t.start, t.end + 1) > 0)],
-         "track {track} should live in frames {start} to {end} but is in no mask"),
-        ("begin", both[missed(both.start, both["min"]) != 0], "track {track} begins in frame {start}, its masks in frame {min}"),
-        ("end", both[missed(both["max"] + 1, both.end + 1) != 0], "track {track} ends in frame {end}, its masks in frame {max}"),
+         "track {track} should live from {start} to {end} but is in no mask"),
+        ("begin", both[missed(both.start, both["min"]) != 0], "track {track} begins in {start}, its masks in {min}"),
+        ("end", both[missed(both["max"] + 1, both.end + 1) != 0], "track {track} ends in {end}, its masks in {max}"),
         ("hole", s[s.same & (missed(s.frame + 1, s.next) > 0)].rename(columns={"label": "track"}),
-         "track {track} is in the masks of frames {frame} and {next} but not between"),
+         "track {track} is in masks {frame} and {next} but not between"),
         ("self", child[child.parent == child.track], "track {track} is its own parent"),
         ("parent", child[~child.parent.isin(t.track)], "track {track} has parent {parent}, which has no line"),
-        ("late", pair[pair.stop >= pair.start], "track {track} begins in frame {start}, its parent {parent} ends in frame {stop}. A parent ends before"),
+        ("late", pair[pair.stop >= pair.start], "track {track} begins in {start}, its parent {parent} ends only in {stop}"),
     ]
     return [d for kind, rows, text in rules for d in _defects(kind, rows, f"{where}: {text}")]
 
-# %% ../../nbs/10_formats.ctc.ipynb #c037
+# %% ../../nbs/10_formats.ctc.ipynb #c031
 def file_defects(files, expected=None):  # table of `numbered_files` of one kind; numbers that should be there
     "Return (defects of the numbering, the numbers that are missing)."
     frames = np.unique(files.frame)
     folder, like = files.path.iloc[0].parent, files.path.iloc[0].name
-    out = [Defect("twice", f"{p}: a second file for frame {f}", f) for p, f in files[files.duplicated(["frame", "z"])][["path", "frame"]].values]
+    out = _defects("twice", files[files.duplicated(["frame", "z"])], "{path}: a second file for frame {frame}")
     expected = np.arange(frames[0], frames[-1] + 1) if expected is None else np.unique(expected)
     missing = np.setdiff1d(expected, frames)
     for run in np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1):
-        if len(run): out.append(Defect("missing", f"{folder}: no file for frame{f's {run[0]} to' if len(run) > 1 else ''} {run[-1]} (others are named as {like})", int(run[0])))
+        span = f"frame {run[0]}" if len(run) == 1 else f"frames {min(run, default=0)} to {max(run, default=0)}"
+        if len(run): out.append(Defect("missing", f"{folder}: no file for {span}, named like {like}", int(run[0])))
     out += [Defect("number", f"{folder}: the movie has no frame {f}", int(f)) for f in np.setdiff1d(frames, expected)]
     return out, missing
 
-# %% ../../nbs/10_formats.ctc.ipynb #c038
+
 def scan(files, shape=None):  # table of `numbered_files` of one kind; the shape that frames should have
     "Read each mask once; return (table frame, label of what they hold, numbers of unreadable frames, defects)."
     labels, seen, lost, types, out = LabelFiles(files.path), [], [], {}, []
-    for i, frame in enumerate(files.frame):
+    for i, frame in enumerate(tqdm(files.frame, "check", disable=None)):
         try: image = labels[i]
         except InputError as e: out.append(Defect("unreadable", str(e), frame)); lost.append(frame); continue
-        want = shape = image.shape if shape is None else shape
-        if files.z[i] >= 0: want = shape[-2:]
-        if image.shape != tuple(want): out.append(Defect("size", f"{labels.where(i)}: shape {image.shape}, should be {tuple(want)}", frame))
+        shape = image.shape if shape is None else tuple(shape)
+        want = shape[-2:] if files.z[i] >= 0 else shape
+        if image.shape != want: out.append(Defect("size", f"{labels.where(i)}: shape {image.shape}, not {want}", frame))
         types.setdefault(image.dtype.name, []).append(i)
         found = np.unique(image[image > 0])
         seen.append(pd.DataFrame({"frame": np.full(len(found), frame), "label": found.astype(int)}))
     for name, which in types.items():
-        if name != "uint16": out.append(Defect("type", f"{labels.where(which[0])}: {name} ({len(which)} such files). The rules ask for 16 bit (uint16)"))
-    return pd.concat(seen, ignore_index=True) if seen else pd.DataFrame({"frame": [], "label": []}, dtype=int), lost, out
+        text = f"{labels.where(which[0])}: {name}, not uint16 (such files: {len(which)})"
+        if name != "uint16": out.append(Defect("type", text))
+    return pd.concat([pd.DataFrame({"frame": [], "label": []}, dtype=int), *seen], ignore_index=True), lost, out
 
-# %% ../../nbs/10_formats.ctc.ipynb #c039
+# %% ../../nbs/10_formats.ctc.ipynb #c032
 TABLES = {"man_track.txt": "man_track", "res_track.txt": "mask"}
 
 
@@ -206,8 +206,8 @@ def check(folder,        # 01_GT, 01_GT/TRA, 01_GT/SEG, 01_ST or 01_RES
     folder = Path(folder)
     if not folder.is_dir(): raise InputError(f"{folder}: no such folder. Check the path")
     parts = [p for p in (folder, folder / "TRA", folder / "SEG") if p.is_dir() and numbered_files(p).kind.ne("t").any()]
-    out = [] if parts else [Defect("missing", f"{folder}: no mask in it (mask000.tif, man_track000.tif or man_seg000.tif), nor in TRA or SEG")]
-    movie = None if images is None else read_movie(images)
+    out = [] if parts else [Defect("missing", f"{folder}: no maskTTT.tif, man_trackTTT.tif or man_segTTT.tif")]
+    movie = images if images is None else read_movie(images)
     for place in parts:
         files = numbered_files(place)
         table = next((t for t in TABLES if (place / t).is_file()), None)
@@ -219,30 +219,29 @@ def check(folder,        # 01_GT, 01_GT/TRA, 01_GT/SEG, 01_ST or 01_RES
 
 def _check_part(place, files, kind, table, movie):
     if files.empty: return [Defect("missing", f"{place}: {table} but no {kind}TTT.tif")]
-    gold = kind == "man_seg"
     expected = None if movie is None else movie.first + np.arange(len(movie))
     numbering, missing = file_defects(files, expected)
     seen, lost, out = scan(files, None if movie is None else movie.frame_shape)
-    out = [d for d in numbering if not (gold and d.kind == "missing")] + out
-    if gold: return out
-    if table is None: return out + [Defect("missing", f"{place}: no {next(t for t, k in TABLES.items() if k == kind)} beside its masks")]
+    if kind == "man_seg": return [d for d in numbering if d.kind != "missing"] + out  # gold: some frames only
+    out = numbering + out
+    if table is None: return out + [Defect("missing", f"{place}: no {' or '.join(TABLES)} beside its masks")]
     rows, defects = read_table(place / table)
     return out + defects + table_defects(rows, seen, np.union1d(missing, lost), place / table)
 
-# %% ../../nbs/10_formats.ctc.ipynb #c044
+# %% ../../nbs/10_formats.ctc.ipynb #c038
 def track_folder(folder):  # 01_GT, 01_GT/TRA or 01_RES
     "Return (folder, path of the track table, kind of its masks) of a tracking truth or result."
     folder = Path(folder)
     for place in (folder, folder / "TRA"):
         for table, kind in TABLES.items():
             if (place / table).is_file(): return place, place / table, kind
-    raise InputError(f"{folder}: no {' or '.join(TABLES)}, here or in TRA. Give a folder such as 01_GT, 01_GT/TRA or 01_RES")
+    raise InputError(f"{folder}: no {' or '.join(TABLES)}, here or in TRA. Give a folder such as 01_GT or 01_RES")
 
 
 def _refuse(defects, folder, advice):
-    if defects: raise InputError(f"{defects[0]} ({len(defects)} defects in {folder}). {advice}")
+    if defects: raise InputError(f"{defects[0]} (defects in {folder}: {len(defects)}). {advice}")
 
-# %% ../../nbs/10_formats.ctc.ipynb #c045
+
 def read_tracks(folder,         # 01_GT, 01_GT/TRA or 01_RES
                 spacing=None,   # µm per pixel along each axis
                 interval=1.0,   # minutes between frames
@@ -258,19 +257,20 @@ def read_tracks(folder,         # 01_GT, 01_GT/TRA or 01_RES
     labels = label_movie(files, spacing, interval)
     table, defects = read_table(path)
     cells = measure_movie(labels)
-    seen = cells[["frame", "label"]].assign(frame=cells.frame + labels.first)
-    if strict: _refuse(defects + table_defects(table, seen, where=path), place, "`celltrack check` lists them; strict=False believes the masks")
+    defects += table_defects(table, cells.assign(frame=cells.frame + labels.first), where=path)
+    if strict: _refuse(defects, place, "`celltrack check` lists them; strict=False believes the masks")
     cells = cells.assign(track=cells.label)
     spans = cells.groupby("track").frame.agg(["min", "max"])
     table = table[(table.parent != 0) & table.track.isin(spans.index) & table.parent.isin(spans.index)]
     table = table[spans["max"].reindex(table.parent).to_numpy() < spans["min"].reindex(table.track).to_numpy()]
     return Tracks(cells, make_lineage(cells, dict(zip(table.track, table.parent))), labels, max_children=None)
 
-# %% ../../nbs/10_formats.ctc.ipynb #c055
+# %% ../../nbs/10_formats.ctc.ipynb #c047
 def split_gaps(tracks, top=65535):  # Tracks; the highest label that fits into 16 bits
     """Return Tracks as the challenge wants them: after a gap a new track whose parent is the old one, ids up to `top`.
 
-    Interpolated cells (`observed == False`) have no pixels: they count as gaps. A track of nothing else is left out, its children go to its parent.
+    Interpolated cells (`observed == False`) have no pixels and count as gaps. A track of nothing else is left out;
+    its children go to its parent.
     Ids stay where they fit, else they become 1 .. n; `InputError` where n is over `top`.
     """
     cells, lineage = tracks.cells, tracks.lineage.sort_values("start")
@@ -279,7 +279,7 @@ def split_gaps(tracks, top=65535):  # Tracks; the highest label that fits into 1
     head = np.diff(track, prepend=0) != 0
     new = head | (np.diff(frame, prepend=0) > 1)             # each True begins a piece
     of, later = track[new], ~head[new]
-    if len(of) > top: raise InputError(f"{len(of)} tracks, but 16 bits hold {top} labels. Write the movie in parts, or drop short tracks")
+    if len(of) > top: raise InputError(f"{len(of)} tracks for {top} labels. Write the movie in parts, or drop short tracks")
     ids = of.copy()
     ids[later] = lineage.track.max() + 1 + np.arange(later.sum()) if later.any() else 0
     last, parent = dict(zip(of, ids)), dict(zip(lineage.track, lineage.parent))
@@ -292,7 +292,7 @@ def split_gaps(tracks, top=65535):  # Tracks; the highest label that fits into 1
     cells = cells.assign(track=np.repeat(ids, np.diff(np.flatnonzero(new), append=len(new))))
     return Tracks(cells, make_lineage(cells, dict(zip(ids.tolist(), before.tolist()))), tracks.labels, max_children=None)
 
-# %% ../../nbs/10_formats.ctc.ipynb #c059
+# %% ../../nbs/10_formats.ctc.ipynb #c051
 def digits_of(movie):
     "Return how many digits the numbers in a Movie's file names have, at least 3."
     frames = getattr(movie, "frames", None)
@@ -312,23 +312,23 @@ def write_files(folder, names, images, table=None):  # images: any iterable; tab
     import tifffile
     folder = Path(folder).resolve()
     if folder.exists():
-        others = [p.name for p in folder.iterdir() if not NAME.fullmatch(p.name) and p.name not in TABLES] if folder.is_dir() else ["a file"]
-        others = [name for name in others if not name.endswith("_log.txt")]       # of the official software
+        ours = lambda name: NAME.fullmatch(name) or name in TABLES or name.endswith("_log.txt")
+        others = [p.name for p in folder.iterdir() if not ours(p.name)] if folder.is_dir() else ["a file"]
         if others: raise InputError(f"{folder}: is no result alone, there is {others[0]}. Give a new folder")
     with atomic(folder) as tmp:
         tmp.mkdir()
-        for name, image in zip(names, images): tifffile.imwrite(tmp / name, np.asarray(image), compression="lzw", photometric="minisblack")
+        for name, image in zip(tqdm(names, "write", disable=None), images):
+            tifffile.imwrite(tmp / name, np.asarray(image), compression="lzw", photometric="minisblack")
         if table: (tmp / table[0]).write_text(table[1])
 
-# %% ../../nbs/10_formats.ctc.ipynb #c060
+# %% ../../nbs/10_formats.ctc.ipynb #c052
 def _sixteen_bit(labels, expected=None):  # expected(t): the labels of frame t, sorted
-    for t, frame in enumerate(labels):
-        frame = np.asarray(frame)
+    for t, frame in enumerate(map(np.asarray, labels)):
         if frame.dtype.kind not in "uib" or frame.max(initial=0) > 65535 or frame.min(initial=0) < 0:
-            raise InputError(f"frame {t}: labels of type {frame.dtype} from {frame.min()} to {frame.max()}. 16 bits hold whole numbers from 0 to 65535: relabel them")
+            raise InputError(f"frame {t}: {frame.dtype} labels {frame.min()} to {frame.max()}. 16 bits hold 0 to 65535: relabel")
         if expected is not None:
             lost = np.setdiff1d(expected(t), frame[frame > 0])
-            if len(lost): raise InputError(f"frame {t}: track {lost[0]} has a cell but no pixel. Give the labels that the cells were measured from")
+            if len(lost): raise InputError(f"frame {t}: track {lost[0]} has no pixel. Give the labels of these cells")
         yield frame.astype(np.uint16)
 
 
@@ -340,7 +340,7 @@ def write_masks(labels,         # Movie or any sequence of label images
     "Write one 16-bit label image per frame; `InputError` where a label is too large for it."
     write_files(folder, file_names(labels, name, first, digits), _sixteen_bit(labels))
 
-# %% ../../nbs/10_formats.ctc.ipynb #c061
+# %% ../../nbs/10_formats.ctc.ipynb #c053
 def write_tracks(tracks,         # Tracks with labels
                  folder,         # e.g. 01_RES; replaced as a whole
                  first=None,     # number of the first file; default: that of the label Movie
@@ -352,33 +352,31 @@ def write_tracks(tracks,         # Tracks with labels
     """
     labels, tracks = tracks.labels, split_gaps(tracks)
     painted, now, l = tracks.relabelled(), tracks.cells.sort_values("frame"), tracks.lineage
-    if len(now) and now.frame.max() >= len(labels):
-        raise InputError(f"tracks: a cell in frame {now.frame.max()}, but {len(labels)} label images. Give the labels of these cells")
     first = labels.first if first is None else first
     cut = np.searchsorted(now.frame, np.arange(len(labels) + 1))
-    ids = now.track.to_numpy()
     lines = zip(l.track, l.start + first, l.end + first, l.parent)
     table, name = list(TABLES.items())[0 if truth else 1]
-    write_files(folder, file_names(labels, name, first, digits), _sixteen_bit(painted, lambda t: ids[cut[t]:cut[t + 1]]),
-                (table, "".join("{} {} {} {}\n".format(*line) for line in lines)))
+    images = _sixteen_bit(painted, lambda t: now.track.iloc[cut[t]:cut[t + 1]])
+    text = "".join("{} {} {} {}\n".format(*line) for line in lines)
+    write_files(folder, file_names(labels, name, first, digits), images, (table, text))
 
-# %% ../../nbs/10_formats.ctc.ipynb #c070
+# %% ../../nbs/10_formats.ctc.ipynb #c062
 BORDER = {"DIC-C2DH-HeLa": 50, "Fluo-C2DL-Huh7": 50, "Fluo-C2DL-MSC": 50, "Fluo-N2DH-GOWT1": 50, "PhC-C2DH-U373": 50,
-          "BF-C2DL-HSC": 25, "BF-C2DL-MuSC": 25, "Fluo-N2DL-HeLa": 25, "PhC-C2DL-PSC": 25, "Fluo-N2DH-SIM+": 0}  # E of the rules
+          "BF-C2DL-HSC": 25, "BF-C2DL-MuSC": 25, "Fluo-N2DL-HeLa": 25, "PhC-C2DL-PSC": 25, "Fluo-N2DH-SIM+": 0}
 
 
 def field_of_interest(labels,  # label image (y, x) or (z, y, x)
                       border): # width E of the strip in pixels, along y and x
-    "Return the label image without the objects that lie wholly inside the strip along the border. For a Movie: `labels.map(...)`."
+    "Return the label image without the objects that lie wholly inside the strip along the border."
     if border <= 0: return labels
-    inner = labels[..., border:-border, border:-border]
-    return np.where(np.isin(labels, np.unique(inner)), labels, 0).astype(labels.dtype)
+    inside = np.unique(labels[..., border:-border, border:-border])
+    return np.where(np.isin(labels, inside), labels, 0).astype(labels.dtype)
 
-# %% ../../nbs/10_formats.ctc.ipynb #c073
+# %% ../../nbs/10_formats.ctc.ipynb #c065
 def data_folders():
     "Return the folders where movies are looked for; downloads go to the first."
-    env = os.environ.get("CELLTRACK_DATA")
-    return [*([Path(env)] if env else []), Path.home() / ".cache" / "celltrack"]
+    own = filter(None, [os.environ.get("CELLTRACK_DATA")])
+    return [*map(Path, own), Path.home() / ".cache" / "celltrack"]
 
 
 def find_movie(path):  # a path, or a name such as "DIC-C2DH-HeLa/01"
@@ -386,9 +384,9 @@ def find_movie(path):  # a path, or a name such as "DIC-C2DH-HeLa/01"
     places = [Path(path), *(folder / path for folder in data_folders())]
     for place in places:
         if place.exists(): return place
-    raise InputError(f"{path}: not found. Looked for {', '.join(map(str, places))}. `celltrack download` fetches the challenge's movies")
+    raise InputError(f"{path}: not found. Looked for {', '.join(map(str, places))}. `celltrack download` fetches movies")
 
-# %% ../../nbs/10_formats.ctc.ipynb #c077
+# %% ../../nbs/10_formats.ctc.ipynb #c067
 URL = "https://data.celltrackingchallenge.net/training-datasets"
 SHA256 = {"Fluo-N2DH-GOWT1": "1a7bd9a7d1d10c4122c7782427b437246fb69cc3322a975485c04e206f64fc2c",
           "DIC-C2DH-HeLa": "832fed2d05bb7488cf9c51a2994b75f8f3f53b3c3098856211f2d39023c34e1a",
@@ -403,13 +401,13 @@ def unzip(archive, folder, name):
         z.extractall(folder)
     return folder / name if (folder / name).is_dir() else folder
 
-# %% ../../nbs/10_formats.ctc.ipynb #c078
+# %% ../../nbs/10_formats.ctc.ipynb #c068
 def download(name,           # data set, such as DIC-C2DH-HeLa
              folder=None,    # default: $CELLTRACK_DATA, or ~/.cache/celltrack
              url=None,       # default: $CELLTRACK_URL, or the challenge's training data
              sha256=None):   # default: the checksum that is known here
-    "Download and unpack a data set, unless it is there, and return its folder. What is not whole or not as known is not kept."
-    if not re.fullmatch(r"\w[\w.+-]*", name): raise InputError(f"{name!r}: no name of a data set. Give one such as DIC-C2DH-HeLa")
+    "Download and unpack a data set, unless it is there, and return its folder; all or nothing is kept."
+    if not re.fullmatch(r"\w[\w.+-]*", name): raise InputError(f"{name!r}: no data set's name. Give one such as DIC-C2DH-HeLa")
     target = Path(folder or data_folders()[0]) / name
     if target.is_dir(): return target
     import pooch
@@ -419,13 +417,13 @@ def download(name,           # data set, such as DIC-C2DH-HeLa
     loader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty())
     with atomic(target) as tmp:
         try:
-            archive = pooch.retrieve(source, f"sha256:{known}" if known else None, "movie.zip", tmp.parent, downloader=loader)
-            if not known: warnings.warn(f"{name}: no checksum is known. This download has SHA-256 {pooch.file_hash(archive)}", stacklevel=2)
+            archive = pooch.retrieve(source, known and f"sha256:{known}", "movie.zip", tmp.parent, downloader=loader)
+            if not known: warnings.warn(f"{name}: no checksum is known. This is {pooch.file_hash(archive)}", stacklevel=2)
             unzip(archive, tmp.parent / "unzipped", name).rename(tmp)
-        except Exception as e: raise InputError(f"{source}: {e}. Nothing was kept. Check name and network, then try again") from e
+        except Exception as e: raise InputError(f"{source}: {e}. Nothing was kept. Check name and network") from e
     return target
 
-# %% ../../nbs/10_formats.ctc.ipynb #c084
+# %% ../../nbs/10_formats.ctc.ipynb #c073
 def movie_of(folder):  # 01_RES, 01_GT, 01_GT/TRA
     "Return the folder 01 of the movie that a truth or result folder belongs to, None where there is none."
     for place in (Path(folder).resolve(), Path(folder).resolve().parent):
@@ -440,14 +438,15 @@ class Check:
     images: Path | None = None       # the movie; default for 01_RES: the folder 01 beside it
 
     def run(self):
-        defects = {}
+        bad = 0
         for folder in map(find_movie, self.folders):
             images = self.images or (movie_of(folder) if folder.resolve().name.endswith("_RES") else None)
-            defects[folder] = check(folder, images)
-        for folder, found in defects.items(): print(*found, f"{folder}: {len(found) or 'no'} defect{'s' * (len(found) != 1)}", sep="\n")
-        return int(any(defects.values()))
+            found = check(folder, images)
+            print(*found, f"{folder}: defects: {len(found)}", sep="\n")
+            bad += len(found)
+        return int(bad > 0)
 
-# %% ../../nbs/10_formats.ctc.ipynb #c085
+# %% ../../nbs/10_formats.ctc.ipynb #c074
 @dataclass
 class Simulate:
     "Write a simulated movie and its exact truth: 01, 01_GT/TRA and 01_GT/SEG."
@@ -478,7 +477,7 @@ class Download:
     def run(self):
         for name in self.names: print(download(name, self.out))
 
-# %% ../../nbs/10_formats.ctc.ipynb #c086
+# %% ../../nbs/10_formats.ctc.ipynb #c075
 @dataclass
 class Show:
     "Draw a truth or result: animated overlay and lineage."
@@ -491,7 +490,7 @@ class Show:
         folder = find_movie(self.folder)
         tracks, images = read_tracks(folder), self.movie or movie_of(folder)
         movie = read_movie(find_movie(images)) if images else tracks.labels.map(np.zeros_like)
-        start = max(0, tracks.labels.first - movie.first)          # truth may begin later than the movie
+        start = max(0, tracks.labels.first - movie.first)  # truth may begin later than the movie
         save_animation(movie[start:start + len(tracks.labels)], tracks, self.out / "overlay.gif")
         figure = lineage_tree(tracks, plt.subplots(figsize=(8, 6))[1]).figure
         with atomic(self.out / "lineage.png") as tmp: figure.savefig(tmp)

@@ -6,8 +6,11 @@
 __all__ = ['candidates', 'greedy', 'certain', 'solve', 'assign', 'by_frame', 'positions', 'neighbour_distance', 'link_frames',
            'NearestNeighbour', 'GlobalNearestNeighbour']
 
-# %% ../../nbs/40_track.assign.ipynb #c002
+# %% ../../nbs/40_track.assign.ipynb #c003
+from functools import partial
+
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from scipy.spatial import cKDTree
@@ -15,7 +18,7 @@ from scipy.spatial import cKDTree
 from ..movie import InputError
 from ..tracks import axes_of, check_cells, from_links
 
-# %% ../../nbs/40_track.assign.ipynb #c013
+# %% ../../nbs/40_track.assign.ipynb #c014
 def candidates(a,             # (n, d) positions in one frame, physical units
                b,             # (m, d) positions in the next
                max_distance,  # gate: pairs further apart are not candidates
@@ -25,16 +28,17 @@ def candidates(a,             # (n, d) positions in one frame, physical units
     if not (np.isfinite(a).all() and np.isfinite(b).all()): raise InputError("candidates: a position is NaN or infinite. Remove that cell")
     if len(a) == 0 or len(b) == 0: return np.zeros(0, int), np.zeros(0, int), np.zeros(0)
     if k is None:
-        pairs = cKDTree(a).sparse_distance_matrix(cKDTree(b), max_distance, output_type="ndarray")
+        tree = partial(cKDTree, compact_nodes=False, balanced_tree=False)  # asked once: quick to build is better
+        pairs = tree(a).sparse_distance_matrix(tree(b), max_distance, output_type="ndarray")
         src, dst, distance = pairs["i"], pairs["j"], pairs["v"]
     else:
         near, at = cKDTree(b).query(a, k=range(1, min(k, len(b)) + 1), distance_upper_bound=np.nextafter(max_distance, np.inf))
         src, column = np.nonzero(np.isfinite(near))
         dst, distance = at[src, column], near[src, column]
-    order = np.lexsort((dst, src))
+    order = np.argsort(src * len(b) + dst)
     return src[order].astype(int), dst[order].astype(int), distance[order]
 
-# %% ../../nbs/40_track.assign.ipynb #c023
+# %% ../../nbs/40_track.assign.ipynb #c024
 def greedy(src, dst,   # candidate pairs, flat
            cost,       # of each pair
            max_cost=np.inf):
@@ -59,7 +63,7 @@ def _pairs(src, dst, cost):
     if not np.isfinite(cost).all(): raise InputError("candidates: a cost is NaN or infinite. Leave that pair out")
     return src, dst, cost
 
-# %% ../../nbs/40_track.assign.ipynb #c034
+# %% ../../nbs/40_track.assign.ipynb #c035
 def _best_other(node, gain, count):  # per pair: the best gain among the other pairs of its node, at least 0
     best = np.zeros(count); np.maximum.at(best, node, gain)
     top = gain == best[node]
@@ -73,30 +77,38 @@ def _first(node):  # True where a node is seen for the first time
     first[np.unique(node, return_index=True)[1]] = True
     return first
 
-# %% ../../nbs/40_track.assign.ipynb #c035
+# %% ../../nbs/40_track.assign.ipynb #c036
 def certain(src, dst, gain):  # candidate pairs and what each gains, all > 0
     """Return two masks: pairs taken into a best assignment at once, and pairs that still have to be decided.
 
     A pair that gains at least as much as the best other pairs of its two cells together can be taken without loss.
     """
-    taken, alive = np.zeros(len(src), bool), np.ones(len(src), bool)
     n, m = (x.max(initial=-1) + 1 for x in (src, dst))
+    taken = (np.bincount(src)[src] == 1) & (np.bincount(dst)[dst] == 1)  # pairs without a rival
+    alive = ~taken
     while alive.any():
         left = np.flatnonzero(alive)
         s, d, g = src[left], dst[left], gain[left]
         good = np.flatnonzero(g >= _best_other(s, g, n) + _best_other(d, g, m))
-        good = left[good[_first(s[good]) & _first(d[good])]]
+        good = good[_first(s[good]) & _first(d[good])]
         if len(good) == 0: break
-        taken[good] = True
-        alive &= ~(np.isin(src, src[good]) | np.isin(dst, dst[good]))
+        taken[left[good]] = True
+        used, met = np.zeros(n, bool), np.zeros(m, bool)
+        used[s[good]] = met[d[good]] = True
+        alive[left] = ~(used[s] | met[d])
     return taken, alive
 
-# %% ../../nbs/40_track.assign.ipynb #c038
+# %% ../../nbs/40_track.assign.ipynb #c039
 def solve(src, dst, gain):  # candidate pairs and what each gains, all > 0
     "Return the mask of the pairs with the largest total gain, each cell at most once (sparse Jonker-Volgenant, scipy)."
     if len(src) == 0: return np.zeros(0, bool)
     (a, s), (b, d) = (np.unique(x, return_inverse=True) for x in (src, dst))
     n, m = len(a), len(b)
+    if n * m <= 10_000:  # a small table is solved sooner than a sparse graph is built
+        table = np.zeros((n, m)); table[s, d] = gain
+        i, j = linear_sum_assignment(table, maximize=True)
+        partner = np.full(n, -1); partner[i] = j
+        return partner[s] == d
     # each src may die (column m + s), each dst may be born (row n + d), and their dummies may meet: a full matching always exists
     row = np.r_[s, np.arange(n), n + np.arange(m), n + d]
     col = np.r_[d, m + np.arange(n), np.arange(m), m + s]
@@ -106,7 +118,7 @@ def solve(src, dst, gain):  # candidate pairs and what each gains, all > 0
     partner = np.empty(n + m, int); partner[rows] = cols
     return partner[s] == d
 
-# %% ../../nbs/40_track.assign.ipynb #c040
+# %% ../../nbs/40_track.assign.ipynb #c041
 def assign(src, dst,    # candidate pairs, flat; each pair once
            cost,        # of linking each pair
            birth=0.0,   # cost of a dst without a partner
@@ -125,7 +137,7 @@ def assign(src, dst,    # candidate pairs, flat; each pair once
     chosen = keep[taken]
     return src[chosen], dst[chosen]
 
-# %% ../../nbs/40_track.assign.ipynb #c050
+# %% ../../nbs/40_track.assign.ipynb #c051
 def by_frame(cells):  # the cells table
     "Return one array of row numbers per frame 0..last; rows are ordered by position, so that names and order do not matter."
     axes = axes_of(cells)
@@ -139,14 +151,14 @@ def positions(cells, movie=None):  # cells, and the Movie whose spacing applies
     axes = axes_of(cells)
     return cells[axes].to_numpy(float) * (1.0 if movie is None else np.array(movie.spacing))
 
-# %% ../../nbs/40_track.assign.ipynb #c053
+# %% ../../nbs/40_track.assign.ipynb #c054
 def neighbour_distance(cells, movie=None):  # cells, and the Movie whose spacing applies
     "Return the median distance from a cell to its nearest neighbour in the same frame (infinite where no frame has two cells)."
     p = positions(cells, movie)
     near = [cKDTree(p[rows]).query(p[rows], k=2)[0][:, 1] for rows in by_frame(cells) if len(rows) > 1]
     return float(np.median(np.concatenate(near))) if near else np.inf
 
-# %% ../../nbs/40_track.assign.ipynb #c055
+# %% ../../nbs/40_track.assign.ipynb #c056
 def link_frames(cells, movie, max_distance, match):  # match(src, dst, distance, gate) -> (src, dst) of one frame pair
     "Link each frame to the next with `match` on the candidates within `max_distance`; return Tracks."
     cells = check_cells(cells)

@@ -1,0 +1,102 @@
+"""Track four real movies from their raw images, score them, and write the table of the command-line chapter.
+
+    python benchmarks/real_movies.py                 # all movies under $CELLTRACK_DATA -> nbs/tables/real_movies.csv and .json
+    python benchmarks/real_movies.py --crop          # only the crop row: the first ten frames of one movie, printed
+
+SEG is measured against gold outlines where the movie has them, else against silver ones; the column `outlines` says which.
+"""
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+from celltrack.formats.ctc import find_movie, numbered_files, read_table
+from celltrack.movie import atomic, read_movie
+from celltrack.segment.classic import Classic
+
+MOVIES = ["DIC-C2DH-HeLa/01", "Fluo-N2DH-SIM+/01", "Fluo-N2DL-HeLa/01", "PhC-C2DL-PSC/01"]
+CROP, FRAMES = "Fluo-N2DH-SIM+/01", 10
+KEPT = ["SEG", "DET", "TRA", "LNK", "MOTA", "IDF1"]
+LIBRARIES = ["celltrack", "numpy", "scipy", "pandas", "scikit-image", "motmetrics"]
+
+
+def celltrack(*args):
+    "Run one celltrack command as a user would; return its seconds."
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-m", "celltrack.cli", *map(str, args)], capture_output=True, text=True)
+    if done.returncode: raise SystemExit(f"celltrack {args[0]} failed: {done.stderr.strip()}")
+    return time.perf_counter() - start
+
+
+def shortened(movie, frames, folder):  # 01 with its 01_GT beside it
+    "Copy the first frames of a movie and of its truth; return the copy's path."
+    first = numbered_files(movie).frame.min()
+    truth = movie.with_name(movie.name + "_GT")
+    for place in (movie, truth / "TRA", truth / "SEG"):
+        if not place.is_dir(): continue
+        copy = folder / place.relative_to(movie.parent)
+        copy.mkdir(parents=True)
+        files = numbered_files(place)
+        for path in files.path[files.frame < first + frames]: shutil.copy(path, copy)
+    table, _ = read_table(truth / "TRA" / "man_track.txt")
+    table = table[table.start < first + frames].assign(end=lambda t: t.end.clip(upper=first + frames - 1))
+    table.to_csv(folder / truth.name / "TRA" / "man_track.txt", sep=" ", header=False, index=False)
+    return folder / movie.name
+
+
+def row_of(movie, name, folder):  # 01 with its 01_GT beside it
+    "Track and score one movie; return its row of the table and the run record of the command."
+    seconds = celltrack("track", movie, "--out", folder)
+    result = next(Path(folder).glob("*/RES"))
+    truth = movie.with_name(movie.name + "_GT")
+    celltrack("score", truth, result, "--csv", Path(folder) / "scores.csv")
+    scores = pd.read_csv(Path(folder) / "scores.csv").iloc[0]
+    outlines = "gold" if (truth / "SEG").is_dir() else "silver"
+    files = len(numbered_files(movie))
+    return ({"movie": name, "frames": files, "outlines": outlines, **{k: round(scores[k], 6) for k in KEPT}, "seconds": round(seconds, 1)},
+            json.loads((result.parent / "run.json").read_text()))
+
+
+def crop_row():
+    with tempfile.TemporaryDirectory() as folder:
+        movie = shortened(find_movie(CROP), FRAMES, Path(folder) / "movie")
+        return row_of(movie, f"{CROP}, first {FRAMES} frames", Path(folder) / "out")
+
+
+def without_paths(record):
+    "Return a run record without the places of this machine."
+    if isinstance(record, dict): return {k: without_paths(v) for k, v in record.items() if k not in ("movie", "movies", "path", "out")}
+    return Path(record).name if isinstance(record, str) and os.sep in record and Path(record).is_absolute() else record
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "nbs" / "tables" / "real_movies.csv")
+    parser.add_argument("--crop", action="store_true", help="only the crop row, printed as CSV")
+    options = parser.parse_args()
+    if options.crop: return print(pd.DataFrame([crop_row()[0]]).to_csv(index=False), end="")
+    rows, records = [], {}
+    for name in MOVIES:
+        with tempfile.TemporaryDirectory() as folder: row, record = row_of(find_movie(name), name, Path(folder) / "out")
+        rows.append(row)
+        decided = Classic().fit(read_movie(find_movie(name)))    # as `celltrack track` does
+        records[name] = without_paths(record) | {"segmenter": {"look": decided.look, "radius": round(decided.radius, 2), "sign": decided.sign}}
+        print(pd.DataFrame([row]).to_string(index=False), flush=True)
+    rows.append(crop_row()[0])
+    record = {"command": "python benchmarks/real_movies.py", "python": platform.python_version(),
+              "versions": {k: version(k) for k in LIBRARIES}, "cores": os.cpu_count(), "runs": records}
+    with atomic(options.out) as tmp: pd.DataFrame(rows).to_csv(tmp, index=False)
+    with atomic(options.out.with_suffix(".json")) as tmp: tmp.write_text(json.dumps(record, indent=1) + "\n")
+    print(pd.DataFrame(rows).to_string(index=False))
+
+
+if __name__ == "__main__": main()
