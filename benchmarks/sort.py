@@ -19,7 +19,7 @@ from peer_sort import PeerSort
 from celltrack.track.sort import Sort
 
 FRAMES = {20: 1000, 100: 500, 500: 200, 2000: 50, 10_000: 10}  # up to 100,000 detections
-PEER_DETECTIONS = 6000  # the per-object tracker sees the first frames only, at least three
+PEER_DETECTIONS = 20_000  # the per-object tracker sees the first frames only, at least three
 
 
 def world(n, frames, seed=0, spacing=46.7, side=20.0, speed=3.0):
