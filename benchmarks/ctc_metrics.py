@@ -2,20 +2,21 @@
 
     python benchmarks/ctc_metrics.py [--truth 01_GT] [--result 01_RES] [--repeat N]
 
-Default is `Fluo-N2DL-HeLa_full/01` under $CELLTRACK_GOLDEN. Prints CPU seconds (the best of 2 runs of the peer and 2 N of ours, in turns),
-their ratio, the seconds with the label images already in memory, and the largest difference of the numbers.
+Default is `Fluo-N2DL-HeLa_full/01` under $CELLTRACK_GOLDEN. All take turns, equally often. Prints CPU seconds, median and best,
+their ratios to the peer's, the same with our label images already in memory, and the largest difference of the numbers.
 """
 import argparse
 import contextlib
 import io
-import math
 import os
+import statistics
 import sys
 import time
 from pathlib import Path
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"): os.environ[name] = "1"
-sys.path = [p for p in sys.path if Path(p).resolve() != Path(__file__).resolve().parent]  # this file has the name of the peer's package
+HERE = Path(__file__).resolve().parent
+sys.path = [p for p in sys.path if Path(p).resolve() != HERE]  # this file has the name of the peer's package
 
 import numpy as np
 from ctc_metrics.scripts.evaluate import evaluate_sequence
@@ -28,14 +29,11 @@ from celltrack.tracks import Tracks
 METRICS = ["Valid", "SEG", "DET", "TRA", "LNK"]
 
 
-def seconds(function, repeat=1):
-    "Return (CPU seconds of the fastest of some runs, last value)."
-    times = []
-    for _ in range(repeat):
-        start = time.process_time()
-        value = function()
-        times.append(time.process_time() - start)
-    return min(times), value
+def seconds(function):
+    "Return (CPU seconds of one run, its value)."
+    start = time.process_time()
+    value = function()
+    return time.process_time() - start, value
 
 
 def theirs(truth, result):
@@ -58,23 +56,27 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--truth", type=Path, default=golden / "01_GT")
     parser.add_argument("--result", type=Path, default=golden / "01_RES")
-    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--repeat", type=int, default=3)
     args = parser.parse_args()
     files = sorted(p for folder in (args.truth, args.result) for p in folder.rglob("*.tif"))
     for path in files: read_image(path)  # both find the files in the cache of the operating system
     mine, held = lambda: ctc(*read_pair(args.truth, args.result)), in_memory(args.truth, args.result)
-    best = {}
-    for _ in range(2):  # other work on the machine slows everything: take turns, keep the best of each
-        for name, function, repeat in (("ours", mine, args.repeat), ("memory", held, args.repeat), ("peer", lambda: theirs(args.truth, args.result), 1)):
-            spent, value = seconds(function, repeat)
-            best[name] = min(spent, best.get(name, (math.inf,))[0]), value
-    (ours, scores), (memory, _), (peer, expected) = (best[name] for name in ("ours", "memory", "peer"))
+    peer, files_read, memory = "py-ctcmetrics, from files", "celltrack, from files", "celltrack, images in memory"
+    functions = {peer: lambda: theirs(args.truth, args.result), files_read: mine, memory: held}
+    times, values = {name: [] for name in functions}, {}
+    for _ in range(args.repeat):  # other work on the machine slows everything: take turns
+        for name, function in functions.items():
+            spent, values[name] = seconds(function)
+            times[name].append(spent)
+    scores, expected = values[files_read], values[peer]
     names = {"AOGM": "AOGM", "AOGM_0": "AOGM_0", **{k: k for k in METRICS[1:]}, **{"AOGM_" + k: k for k in COST}}
     difference = max(abs(scores[name] - expected[key]) for key, name in names.items())
-    print(f"{len(files)} label images; SEG {scores['SEG']:.6f} DET {scores['DET']:.6f} TRA {scores['TRA']:.6f} LNK {scores['LNK']:.6f}\n")
-    print("| SEG + DET + TRA + LNK | CPU seconds | py-ctcmetrics takes |\n|---|---|---|")
-    for name, value in (("py-ctcmetrics, from files", peer), ("celltrack, from files", ours), ("celltrack, images in memory", memory)):
-        print(f"| {name} | {value:.3f} | {peer / value:.1f} times as long |")
+    print(f"{len(files)} label images;", *(f"{name} {scores[name]:.6f}" for name in METRICS[1:]), end="\n\n")
+    print(f"| SEG + DET + TRA + LNK, {args.repeat} runs each | median s | peer / it | best s | peer / it |")
+    print("|---|---|---|---|---|")
+    for name, spent in times.items():
+        ratios = [f"{f(spent):.3f} | {f(times[peer]) / f(spent):.1f}" for f in (statistics.median, min)]
+        print(f"| {name} | {' | '.join(ratios)} |")
     print(f"\nlargest difference of {len(names)} numbers: {difference:.1e}")
     if not difference < 1e-9: raise SystemExit("the numbers differ")
 

@@ -14,7 +14,7 @@ from .movie import InputError, Movie
 
 # %% ../nbs/03_measure.ipynb #c020
 def find_runs(labels):  # integer array (y, x) or (z, y, x)
-    "Return label, first flat index and length of the horizontal runs of equal non-zero pixels, in order of label, then place."
+    "Return label, first flat index and length of the horizontal runs of equal non-zero pixels, by label, then place."
     flat = labels.ravel()
     new = np.ones(labels.shape, bool)                        # does a run begin here?
     np.not_equal(flat[1:], flat[:-1], out=new.reshape(-1)[1:])
@@ -82,13 +82,17 @@ def intensity_features(pixels, count, labels, frame=0):  # cell after cell; pixe
 def _check(labels, image, spacing, frame):
     labels = np.ascontiguousarray(labels)
     if labels.dtype.kind not in "iu":
-        raise InputError(f"labels of frame {frame}: type {labels.dtype}; labels are integers, 0 is background. Label the mask first")
-    if labels.ndim not in (2, 3): raise InputError(f"labels of frame {frame}: shape {labels.shape}; a frame is (y, x) or (z, y, x)")
-    if image is not None and np.shape(image) != labels.shape:
-        raise InputError(f"frame {frame}: labels of shape {labels.shape}, image of shape {np.shape(image)}. Give the image they belong to")
+        raise InputError(f"labels of frame {frame}: type {labels.dtype}; "
+                         "labels are integers, 0 is background. Label the mask first")
+    if labels.ndim not in (2, 3):
+        raise InputError(f"labels of frame {frame}: shape {labels.shape}; a frame is (y, x) or (z, y, x)")
+    if image is not None and (np.shape(image) != labels.shape or np.asarray(image).dtype.kind not in "biuf"):
+        raise InputError(f"frame {frame}: labels of shape {labels.shape}, image of shape {np.shape(image)} and type "
+                         f"{np.asarray(image).dtype}. Give the gray image they belong to")
     spacing = np.ones(labels.ndim) if spacing is None else np.asarray(spacing, float)
     if spacing.shape != (labels.ndim,) or not (np.isfinite(spacing) & (spacing > 0)).all():
-        raise InputError(f"frame {frame}: spacing {spacing.tolist()} for labels of shape {labels.shape}; give one positive number per axis")
+        raise InputError(f"frame {frame}: spacing {spacing.tolist()} for labels of shape {labels.shape}; "
+                         "give one positive number per axis")
     return labels, spacing
 
 # %% ../nbs/03_measure.ipynb #c044
@@ -96,24 +100,28 @@ def measure(labels,        # integers (y, x) or (z, y, x), 0 is background
             image=None,    # gray values of the same shape
             spacing=None,  # µm per pixel along each axis
             frame=0):      # the number to write into column `frame`
-    """Return the cells table of one frame, one row per label, sorted; what regionprops calls axis lengths is `major` and `minor`.
+    """Return the cells table of one frame, one row per label, sorted.
 
     Centroids (z) y x and boxes are in pixels always; area (volume in 3D), major and minor in units of `spacing`.
-    Orientation and eccentricity are for 2D; mean, min, max, std need an image. `border`: the cell touches a face of the frame.
+    `major`, `minor`: full axes of the ellipse of the same moments. Orientation and eccentricity are for 2D; mean, min,
+    max, std need an image. `border`: the cell touches a face of the frame.
     """
     labels, spacing = _check(labels, image, spacing, frame)
     value, start, length = find_runs(labels)
-    if len(value) and value[0] < 0: raise InputError(f"labels of frame {frame}: label {value[0]}. Labels count from 1; 0 is background")
+    if len(value) and not 0 < value[0] <= value[-1] < 2**63:
+        raise InputError(f"labels of frame {frame}: labels {value[0]} to {value[-1]}. Count from 1; 0 is background")
     begin = np.stack(np.unravel_index(start, labels.shape))                                    # (d, runs)
     along_x = np.eye(labels.ndim, dtype=int)[:, -1:]
     count, centroid, cov = moments(value, begin + along_x * ((length - 1) / 2), length, spacing)
     first = stretches(value)[0]
-    low, high = np.minimum.reduceat(begin, first, axis=1), np.maximum.reduceat(begin + along_x * (length - 1), first, axis=1) + 1
+    low = np.minimum.reduceat(begin, first, axis=1)
+    high = np.maximum.reduceat(begin + along_x * (length - 1), first, axis=1) + 1
     axes = "zyx"[-labels.ndim:]
     table = {"frame": np.full(len(count), frame), "label": value[first].astype(np.int64), **dict(zip(axes, centroid)),
              **{a + "0": x for a, x in zip(axes, low)}, **{a + "1": x for a, x in zip(axes, high)},
              "area": count * spacing.prod(), **shape_features(cov)}
-    if image is not None: table |= intensity_features(np.ravel(image)[pixel_order(start, length)], count, value[first], frame)
+    if image is not None:
+        table |= intensity_features(np.ravel(image)[pixel_order(start, length)], count, value[first], frame)
     table["border"] = (low == 0).any(0) | (high == np.reshape(labels.shape, (-1, 1))).any(0)
     return pd.DataFrame(table)
 
@@ -121,9 +129,10 @@ def measure(labels,        # integers (y, x) or (z, y, x), 0 is background
 def measure_movie(labels,       # Movie of label images, or any sequence of them
                   movie=None):  # the Movie they belong to: adds intensities, and its spacing is used
     "Return the cells table of all frames, read one at a time."
-    labels = labels if isinstance(labels, Movie) else Movie(labels)
+    labels, movie = (m if m is None or isinstance(m, Movie) else Movie(m) for m in (labels, movie))
     if movie is not None and len(movie) != len(labels):
         raise InputError(f"{len(labels)} label images for {len(movie)} frames of {movie.name}. Give one for each frame")
     spacing = (labels if movie is None else movie).spacing
     frames = tqdm(range(len(labels)), "measure", disable=None if len(labels) > 100 else True)
-    return pd.concat([measure(labels[t], None if movie is None else movie[t], spacing, t) for t in frames], ignore_index=True)
+    tables = [measure(labels[t], None if movie is None else movie[t], spacing, t) for t in frames]
+    return pd.concat(tables, ignore_index=True)

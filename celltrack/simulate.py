@@ -26,7 +26,7 @@ class Options:
     "How cells live and how they are seen: lengths in µm (pixels where the spacing is 1), times in frames."
     radius: float = 9.0         # of a cell of average size; less where so many cells would not fit
     elongation: float = 1.3     # long axis over short axis
-    power: float = 2.0          # of the norm that draws the outline: 2 an ellipse, towards 1 a spindle with pointed ends
+    power: float = 2.0          # of the norm that draws the outline: 2 an ellipse, towards 1 a pointed spindle
     roughness: float = .10      # how far an outline departs from that, as a fraction of the radius
     texture: float = .25        # contrast inside a cell
     plate: float = .7           # thickness over width in mid-mitosis: DNA lines up in a plate; 1 is a round cell
@@ -45,8 +45,10 @@ class Options:
 
 LOOKS = {
     "nuclei": {},
-    "dic": dict(radius=26., roughness=.2, texture=.6, plate=1., colony=8., crowding=.8, speed=1.5, blur=1., light=.015, signal=200.),
-    "phase": dict(radius=5.5, elongation=3., power=1.25, roughness=.15, plate=1., crowding=.8, speed=1.5, blur=.9, light=.3, signal=150.),
+    "dic": dict(radius=26., roughness=.2, texture=.6, plate=1., colony=8., crowding=.8, speed=1.5, blur=1., light=.015,
+                signal=200.),
+    "phase": dict(radius=5.5, elongation=3., power=1.25, roughness=.15, plate=1., crowding=.8, speed=1.5, blur=.9,
+                  light=.3, signal=150.),
 }
 
 # %% ../nbs/02_simulate.ipynb #c013
@@ -82,19 +84,21 @@ def orthonormal(turn):  # (n, d, d)
 # %% ../nbs/02_simulate.ipynb #c016
 def newborn(n, ident, options, d, rng):
     "Return `n` cells with all but their places drawn at random, of mixed ages as in a growing culture."
-    cycle, build = options.cycle * np.clip(1 + .15 * rng.standard_normal(n), .7, 1.5), np.exp([.12, .3, .5] * rng.standard_normal((n, 3)))
+    cycle = options.cycle * np.clip(1 + .15 * rng.standard_normal(n), .7, 1.5)
+    build = np.exp([.12, .3, .5] * rng.standard_normal((n, 3)))
     age = -np.log2(1 - rng.random(n) / 2) * (cycle - MITOSIS)  # density 2**-age
     build[:, 2] *= np.exp(-.25)  # a mean square pace of 1
-    return Population(ident + np.arange(n), np.zeros((n, d)), options.speed / d**.5 * build[:, 2:] * rng.standard_normal((n, d)),
-                      orthonormal(rng.standard_normal((n, d, d))), age, cycle, np.full(n, -1), np.exp(.45 * rng.standard_normal(n)),
-                      build, rng.random((n, d)))
+    velocity = options.speed / d**.5 * build[:, 2:] * rng.standard_normal((n, d))
+    turn, glow = orthonormal(rng.standard_normal((n, d, d))), np.exp(.45 * rng.standard_normal(n))
+    return Population(ident + np.arange(n), np.zeros((n, d)), velocity, turn, age, cycle, np.full(n, -1), glow, build,
+                      rng.random((n, d)))
 
 
 MITOSIS, DYING = 4, 8  # frames
 
 # %% ../nbs/02_simulate.ipynb #c019
 def stage(cells):
-    "Return how deep each cell is in mitosis (0 to 1) before and after the split, and in death, and whether it parts in the next frame."
+    "Return how deep each cell is in mitosis before and after the split, and in death (0 to 1), and if it parts next."
     left = cells.cycle - cells.age
     before = np.clip((MITOSIS + 1 - left) / MITOSIS, 0, 1)
     after = np.clip(1 - cells.age / MITOSIS, 0, 1)
@@ -102,10 +106,11 @@ def stage(cells):
 
 
 def semi_axes(cells, options):
-    "Return the half axes (n, d) of each cell in µm, the long one first: volume doubles over a cycle and is kept at the split."
+    "Return the half axes (n, d) in µm, the long one first: volume doubles over a cycle and is kept at the split."
     before, after, death, parting = stage(cells)
     d = cells.place.shape[1]
-    volume = cells.build[:, 0] * (1 + cells.age / cells.cycle).clip(max=2) / 1.44 * (1 - .35 * np.maximum(before, after)) * (1 - .8 * death)
+    volume = cells.build[:, 0] * (1 + cells.age / cells.cycle).clip(max=2) / 1.44
+    volume = volume * (1 - .35 * np.maximum(before, after)) * (1 - .8 * death)
     volume = np.where(parting, volume / WAIST[d], volume)
     stretch = 1 + (options.elongation - 1) * cells.build[:, 1] * (1 - before) * (1 - .6 * after) * (1 - death)
     stretch = np.where(parting, 1.5, stretch * options.plate ** (before > .3))
@@ -117,11 +122,13 @@ WAIST, BALL = {2: .80, 3: .62}, {2: np.pi, 3: 4 / 3 * np.pi}  # what the waist l
 
 # %% ../nbs/02_simulate.ipynb #c023
 def wander(cells, options, rng):
-    "Return the cells one frame later: velocities partly drawn anew, long axes turned towards them; no moves in mitosis and death."
+    "Return the cells one frame later: velocities partly drawn anew, axes turned to them; no move in mitosis and death."
     cells, (n, d) = cells.take(slice(None)), cells.place.shape
     before, after, death, _ = stage(cells)
-    keep, mobile = np.exp(-1 / max(options.persistence, 1e-9)), ((1 - np.maximum(before, after)) * (death <= 0))[:, None]
-    cells.velocity = keep * cells.velocity + (1 - keep**2) ** .5 * options.speed / d**.5 * cells.build[:, 2:] * rng.standard_normal((n, d))
+    keep = np.exp(-1 / max(options.persistence, 1e-9))
+    mobile = ((1 - np.maximum(before, after)) * (death <= 0))[:, None]
+    new = (1 - keep**2) ** .5 * options.speed / d**.5 * cells.build[:, 2:] * rng.standard_normal((n, d))
+    cells.velocity = keep * cells.velocity + new
     cells.place = cells.place + mobile * cells.velocity
     axis, rest = cells.turn[:, :1], cells.turn[:, 1:]
     way = cells.velocity / max(options.speed, 1e-9) * np.sign((axis[:, 0] * cells.velocity).sum(1, keepdims=True))
@@ -130,7 +137,7 @@ def wander(cells, options, rng):
 
 # %% ../nbs/02_simulate.ipynb #c026
 def push_apart(cells, options, box, rounds=4):
-    "Return the places moved apart until neighbours hardly overlap, and the pressure on each cell (overlap over distance, summed)."
+    "Return places (n, d) at which neighbours hardly overlap, and the pressure (n,): overlap over distance, summed."
     place, n, axes = wrap(cells.place, box), len(cells), semi_axes(cells, options)
     if n < 2: return place, np.zeros(n)
     A, reach = cells.turn / axes[:, :, None], axes.max()
@@ -189,7 +196,7 @@ def step(cells, pressure, free, options, box, next_ident, rng):
 
 # %% ../nbs/02_simulate.ipynb #c031
 def settle(count, cells, size, margin, options, rng):
-    "Return places (count, d) in colonies, in the picture of `size` with `margin` around: `cells` in view, the others in the margin."
+    "Return places (count, d) in colonies: `cells` of them in the picture of `size`, the others in the margin around."
     box, d = size + 2 * margin, len(size)
     inside, outside = np.zeros((0, d)), np.zeros((0, d))
     while len(inside) < cells or len(outside) < count - cells:
@@ -205,12 +212,13 @@ def live(frames, size, cells, options, rng):
     size, d = np.asarray(size, float), len(size)
     margin = 2.2 * options.radius * options.elongation
     box = size + 2 * margin
-    count = int(min(cells * np.prod(box / size), cells + (cells > 0) * .7 * np.prod(box) / (BALL[d] * options.radius**d)))  # as dense in the margin
+    room = .7 * np.prod(box) / (BALL[d] * options.radius**d)
+    count = int(min(cells * np.prod(box / size), cells + (cells > 0) * room))  # as dense in the margin, if they fit
     now = newborn(count, 1, options, d, rng)
     now.place, pressure = settle(count, cells, size, margin, options, rng), np.zeros(count)
     for _ in range(20): now.place, pressure = push_apart(now, options, box)
-    way = rng.standard_normal(d)
-    way, camera, history, parents, next_ident = way * options.drift / np.linalg.norm(way), np.full(d, margin), [], {}, count + 1
+    way, camera, history, parents, next_ident = rng.standard_normal(d), np.full(d, margin), [], {}, count + 1
+    way *= options.drift / np.linalg.norm(way)
     for t in range(frames):
         if t > 0:
             now, pressure, (daughters, mothers) = step(now, pressure, free, options, box, next_ident, rng)
@@ -240,7 +248,7 @@ def look_up(tile, where):
 
 # %% ../nbs/02_simulate.ipynb #c038
 def surroundings(cells, axes, limit, shape, spacing, room=100_000):
-    "Yield (pixel, cell, body) of the pixels with |body| < limit, some cells at a time: flat index, row, and place (d, n) in the unit ball."
+    "Yield flat index, row of the cell, place in its unit ball (d, n) of pixels within `limit`, some cells at a time."
     shape, spacing, order = np.asarray(shape), np.asarray(spacing), np.argsort(axes.max(1, initial=0), kind="stable")
     first, A = np.round(cells.place / spacing).astype(int), (cells.turn / axes[:, :, None]).astype(np.float32)
     while len(order):
@@ -252,8 +260,8 @@ def surroundings(cells, axes, limit, shape, spacing, room=100_000):
         body = [sum(A[rows, a, b, None] * offset[b] for b in range(len(shape))) for a in range(len(shape))]
         near = sum(b * b for b in body) < limit**2
         for a, n in zip(at, shape): near &= (a >= 0) & (a < n)
-        yield (np.ravel_multi_index([a[near] for a in at], tuple(shape)), np.broadcast_to(rows[:, None], near.shape)[near],
-               np.stack([b[near] for b in body]))
+        pixel = np.ravel_multi_index([a[near] for a in at], tuple(shape))
+        yield pixel, np.broadcast_to(rows[:, None], near.shape)[near], np.stack([b[near] for b in body])
 
 # %% ../nbs/02_simulate.ipynb #c039
 def footprint(cells, options, shape, spacing, tile, t):
@@ -269,7 +277,7 @@ def footprint(cells, options, shape, spacing, tile, t):
     for pixel, cell, body in surroundings(cells, axes, 1 + 2 * options.roughness, shape, spacing):
         length = np.sqrt((body * body).sum(0))
         way = body / np.maximum(length, 1e-6)
-        bump = look_up(tile, .12 * way + skin[:, cell] + .003 * t).clip(-2, 2)  # drifts over the tile: the outline changes slowly
+        bump = look_up(tile, .12 * way + skin[:, cell] + .003 * t).clip(-2, 2)  # drifts: the outline changes
         outline = 1 + rough[cell] * bump - .3 * parting[cell] * (1 - way[0] ** 2) ** 2
         if options.power != 2: length = (np.abs(body) ** power[cell]).sum(0) ** (1 / power[cell])
         depth = (length / outline.clip(min=.2)).astype(np.float32)
@@ -295,7 +303,8 @@ def one_piece(index):
 def expose(image, noise, rng, dtype, gain=4.0, read=6.0):
     "Return `image` as a camera records it: shot noise (variance = gain × signal), read noise, whole numbers."
     spread = noise * np.sqrt(np.float32(gain) * image.clip(min=0) + np.float32(read**2))
-    return np.round(image + spread * rng.standard_normal(image.shape, dtype=np.float32)).clip(0, np.iinfo(dtype).max).astype(dtype)
+    image = np.round(image + spread * rng.standard_normal(image.shape, dtype=np.float32))
+    return image.clip(0, np.iinfo(dtype).max).astype(dtype)
 
 
 def uneven_light(shape, loss, rng):
@@ -307,7 +316,7 @@ def uneven_light(shape, loss, rng):
 # %% ../nbs/02_simulate.ipynb #c049
 @dataclass
 class Patch:
-    "What a painter knows about the pixels of cells: one value per pixel, and `frame`, which turns values into a blurred image."
+    "What a painter knows about the pixels of cells: one value per pixel, and `frame`: values to a blurred image."
     frame: object        # function (value, times=1) -> image
     depth: np.ndarray    # 0 in the centre, 1 at the outline
     edge: np.ndarray     # µm to the outline
@@ -325,7 +334,7 @@ def paint_nuclei(p, o, lamp, rng):
 
 
 def paint_dic(p, o, lamp, rng):
-    "Return interference contrast: the slope of the optical thickness along the diagonal, and a dark seam around thick cells."
+    "Return interference contrast: the slope of optical thickness along the diagonal, a dark seam around thick cells."
     ball = np.maximum(p.mitosis, p.death)
     nucleus = (1 - ball) / (1 + np.exp(25 * (p.depth - .5 - .05 * p.cloud)))
     granules = o.texture * (1 - .7 * nucleus) * (p.grain.clip(min=-1) + .8 * (p.grain > 1.6))
@@ -338,7 +347,8 @@ def paint_dic(p, o, lamp, rng):
 def paint_phase(p, o, lamp, rng):
     "Return phase contrast of small thick cells: bright bodies in a dark halo, on a gray that falls off to the corners."
     value = p.glow * (1 - p.depth**2) * (1 + np.maximum(p.mitosis, p.death)) * (1 + .3 * o.texture * p.grain)
-    return expose((90 + o.signal * (1.15 * p.frame(value) - .6 * p.frame(value, 5))) * lamp, o.noise, rng, np.uint8, gain=.02, read=1.)
+    image = 90 + o.signal * (1.15 * p.frame(value) - .6 * p.frame(value, 5))
+    return expose(image * lamp, o.noise, rng, np.uint8, gain=.02, read=1.)
 
 
 PAINTERS = {"nuclei": paint_nuclei, "dic": paint_dic, "phase": paint_phase}
@@ -347,18 +357,20 @@ PAINTERS = {"nuclei": paint_nuclei, "dic": paint_dic, "phase": paint_phase}
 class Scene:
     "A lived history that draws the label image and the picture of any frame when asked, the same each time."
     def __init__(self, history, options, look, shape, spacing, seed):
-        self.history, self.options, self.look, self.shape, self.spacing, self.seed = history, options, look, shape, spacing, seed
+        self.history, self.options, self.look, self.seed = history, options, look, seed
+        self.shape, self.spacing = shape, spacing
         rng, d, size = np.random.default_rng([seed, 1]), len(shape), 256 if len(shape) == 2 else 64
         self.smooth, self.grain = noise_tile(size, d, 1, 8, rng), noise_tile(size, d, 3, size / 4, rng)
         self.lamp, self.tracks, self.last = uneven_light(shape, options.light, rng), None, (None, None)
 
     def footprint(self, t):
         last = self.last
-        if last[0] != t: self.last = last = t, footprint(self.history[t], self.options, self.shape, self.spacing, self.smooth, t)
+        if last[0] != t:
+            last = self.last = t, footprint(self.history[t], self.options, self.shape, self.spacing, self.smooth, t)
         return last[1]
 
     def rows(self, t):
-        "Return the image of row numbers + 1 of `history[t]`, without slivers at the border: under 8 % of the whole cell."
+        "Return the image of row numbers + 1 of `history[t]`, without slivers at the border (under 8 % of the cell)."
         pixel, cell, *_ = self.footprint(t)
         image = np.zeros(np.prod(self.shape), np.int32)
         image[pixel] = cell + 1
@@ -366,7 +378,6 @@ class Scene:
         whole = semi_axes(self.history[t], self.options).prod(1) * BALL[len(self.shape)] / np.prod(self.spacing)
         seen = np.bincount(image.ravel(), minlength=len(whole) + 1) >= np.r_[1, (.08 * whole).clip(min=1)]
         return np.where(seen, np.arange(len(seen), dtype=np.int32), 0)[image]
-
     def labels(self, t): return self.tracks[t][self.rows(t)]
 
     def picture(self, t):
@@ -376,9 +387,11 @@ class Scene:
         def frame(value, times=1):
             image = np.zeros(np.prod(self.shape), np.float32)
             image[pixel] = value
-            return ndimage.gaussian_filter(image.reshape(self.shape), times * o.blur / np.asarray(self.spacing), truncate=3 if times == 1 else 2)
+            width = times * o.blur / np.asarray(self.spacing)
+            return ndimage.gaussian_filter(image.reshape(self.shape), width, truncate=3 if times == 1 else 2)
         patch = Patch(frame, depth, (1 - depth) * semi_axes(cells, o)[cell, -1], look_up(self.grain, body * .35 + skin),
-                      look_up(self.smooth, body * .4 + skin), cells.glow[cell], np.maximum(before, after)[cell], death[cell])
+                      look_up(self.smooth, body * .4 + skin), cells.glow[cell], np.maximum(before, after)[cell],
+                      death[cell])
         return PAINTERS[self.look](patch, o, self.lamp, np.random.default_rng([self.seed, 2, t]))
 
 # %% ../nbs/02_simulate.ipynb #c054
@@ -389,8 +402,10 @@ def cells_of(rows, ident, t, spacing):
     count = np.bincount(flat[on], minlength=n)
     seen = np.flatnonzero(count)
     table = {"frame": np.full(len(seen), t), "row": seen - 1, "ident": ident[seen - 1]}
-    for k, at in zip(names, np.unravel_index(on, rows.shape)): table[k] = np.bincount(flat[on], at, n)[seen] / count[seen]
-    boxes = np.array([[(s.start, s.stop) for s in box] for box in ndimage.find_objects(rows) if box], int).reshape(-1, rows.ndim, 2)
+    for k, at in zip(names, np.unravel_index(on, rows.shape)):
+        table[k] = np.bincount(flat[on], at, n)[seen] / count[seen]
+    boxes = [[(s.start, s.stop) for s in box] for box in ndimage.find_objects(rows) if box]
+    boxes = np.array(boxes, int).reshape(-1, rows.ndim, 2)
     for end in (0, 1): table |= {f"{k}{end}": boxes[:, a, end] for a, k in enumerate(names)}
     return pd.DataFrame(table | {"area": count[seen] * np.prod(spacing)})
 
@@ -399,17 +414,18 @@ def name_tracks(cells, history, parents):
     "Return cells with `track`, ordered, and the lineage: each run of frames in which a cell is seen is a track."
     cells = cells.sort_values(["ident", "frame"], ignore_index=True)
     run = ((cells.ident.diff() != 0) | (cells.frame.diff() != 1)).cumsum()
-    runs = cells.groupby(run).agg(ident=("ident", "first"), start=("frame", "first"), end=("frame", "last")).reset_index(drop=True)
+    runs = cells.groupby(run).agg(ident=("ident", "first"), start=("frame", "first"), end=("frame", "last"))
     track = np.empty(len(runs), int)
     track[np.lexsort((runs.ident, runs.start))] = np.arange(1, len(runs) + 1)
     ended = dict(zip(zip(runs.ident, runs.end), track))
-    mother = [ended.get((parents.get(i, 0), s - 1), 0) for i, s in zip(runs.ident, runs.start)]
-    parent = np.where(np.bincount(mother, minlength=len(runs) + 1)[mother] == 2, mother, 0).astype(int) if mother else np.zeros(0, int)
+    mother = np.array([ended.get((parents.get(i, 0), s - 1), 0) for i, s in zip(runs.ident, runs.start)], int)
+    parent = np.where(np.bincount(mother, minlength=1)[mother] == 2, mother, 0)
     last, dying = np.zeros((2, max((p.ident.max(initial=0) for p in history)) + 1), int)
     for t, p in enumerate(history): last[p.ident], dying[p.ident] = t, p.dying >= 0
     gone = (last[runs.ident] == runs.end) & (dying[runs.ident] > 0)
     fate = np.select([np.isin(track, parent), runs.end == len(history) - 1, gone], ["divided", "ended", "died"], "left")
-    lineage = pd.DataFrame({"track": track, "start": runs.start, "end": runs.end, "parent": parent, "fate": fate.astype(object)})
+    lineage = pd.DataFrame({"track": track, "start": runs.start, "end": runs.end, "parent": parent})
+    lineage["fate"] = fate.astype(object)
     return cells.assign(track=track[run - 1]).sort_values(["frame", "track"], ignore_index=True), lineage
 
 # %% ../nbs/02_simulate.ipynb #c058
@@ -420,7 +436,7 @@ def simulate(frames=60,            # how many
              seed=0,               # the same seed gives the same movie
              spacing=None,         # µm per pixel along each axis: default 1, and 3 along z
              interval=10.0,        # minutes between frames
-             lazy=None,            # draw frames only when asked for; default: where the movie has over 64 million pixels
+             lazy=None,            # draw frames only when asked for; default: over 64 million pixels
              **options):           # fields of `Options`
     "Return (Movie, Tracks): a simulated movie and its exact truth, with labels, parents and fates."
     shape, spacing, o = check_options(frames, shape, cells, look, seed, spacing, options)
@@ -435,10 +451,10 @@ def simulate(frames=60,            # how many
     table, lineage = name_tracks(pd.concat(tables, ignore_index=True), history, parents)
     scene.tracks = [np.zeros(len(p) + 1, np.uint16 if len(lineage) < 2**16 else np.uint32) for p in history]
     for t, seen in table.groupby("frame"): scene.tracks[t][seen.row + 1] = seen.track
-    movie = lambda frames_, name: Movie(frames_, name, spacing, interval, shape=shape)
-    names = f"simulated {look}", f"truth of simulated {look}"
-    if lazy: image, labels = (movie(Lazy(times, times, f), name) for f, name in zip((scene.picture, scene.labels), names))
-    else: image, labels = movie(np.stack(pictures), names[0]), movie(np.stack([k[r] for k, r in zip(scene.tracks, rows)]), names[1])
+    if lazy: pictures, masks = Lazy(times, times, scene.picture), Lazy(times, times, scene.labels)
+    else: pictures, masks = np.stack(pictures), np.stack([k[r] for k, r in zip(scene.tracks, rows)])
+    image, labels = (Movie(f, name, spacing, interval, shape=shape) for f, name in (
+        (pictures, f"simulated {look}"), (masks, f"truth of simulated {look}")))
     table.insert(1, "label", table.track)
     table.insert(2, "track", table.pop("track"))
     return image, Tracks(table.drop(columns=["row", "ident"]), lineage, labels)
@@ -452,17 +468,19 @@ def course_movie(look="nuclei"):
 def check_options(frames, shape, cells, look, seed, spacing, options):
     "Return shape, spacing and `Options`; `InputError` where no movie could have them."
     shape = tuple(int(s) for s in np.atleast_1d(shape))
-    spacing = ((3.,) * (len(shape) - 2) + (1., 1.)) if spacing is None else tuple(float(s) for s in np.atleast_1d(spacing))
-    if len(shape) not in (2, 3) or min(shape) < 1: raise InputError(f"simulate: shape {shape}. Give (y, x) or (z, y, x) in pixels")
+    if spacing is None: spacing = (3.,) * (len(shape) - 2) + (1., 1.)
+    spacing = tuple(float(s) for s in np.atleast_1d(spacing))
+    if len(shape) not in (2, 3) or min(shape) < 1:
+        raise InputError(f"simulate: shape {shape}. Give (y, x) or (z, y, x) in pixels")
     if frames < 1 or cells < 0 or seed < 0:
-        raise InputError(f"simulate: {frames} frames, {cells} cells, seed {seed}. Give at least one frame and no negative number")
+        raise InputError(f"simulate: {frames} frames, {cells} cells, seed {seed}. Give at least 1, 0 and 0")
     if look not in LOOKS: raise InputError(f"simulate: look {look!r}; known are " + ", ".join(LOOKS))
     if len(spacing) != len(shape) or not (np.isfinite(spacing).all() and min(spacing) > 0):
         raise InputError(f"simulate: spacing {spacing} for shape {shape}. Give one positive number per axis")
     least = {f.name: 0. for f in fields(Options)} | dict(elongation=1., power=1., plate=.3, cycle=10., radius=1e-3)
     for k, v in options.items():
         if k not in least: raise InputError(f"simulate: no option {k!r}; known are " + ", ".join(least))
-        if not (np.isfinite(v) and v >= least[k]): raise InputError(f"simulate: {k} is {v}. Give a number from {least[k]} on")
+        if not (np.isfinite(v) and v >= least[k]): raise InputError(f"simulate: {k} is {v}. Give {least[k]} or more")
     o = Options(**LOOKS[look] | options)
     room = .5 * np.prod(np.multiply(shape, spacing)) / max(cells, 1) / BALL[len(shape)]
     if "radius" not in options: o.radius = float(min(o.radius, room ** (1 / len(shape))))

@@ -67,7 +67,9 @@ def check_cells(cells):  # table with frame, label, y, x (z first in 3D) and any
     return cells
 
 # %% ../nbs/01_tracks.ipynb #c018
-def make_lineage(cells, parents=None):  # cells with `track`; {track: parent} of the tracks that have one
+def make_lineage(cells,         # with column `track`
+                 parents=None,  # {track: parent} of the tracks that have one
+                 movie=None):   # frames or labels, to know the last frame; default: that of the last cell
     "Return one row per track: track, start, end, parent (0 = none), fate."
     spans = cells.groupby("track").frame.agg(["min", "max"])
     spans = spans.set_axis(["start", "end"], axis=1).astype(int)
@@ -75,7 +77,8 @@ def make_lineage(cells, parents=None):  # cells with `track`; {track: parent} of
     table["parent"] = table.track.map(parents or {}).fillna(0).astype(int)
     divided = table.parent[table.parent > 0].value_counts()
     table["fate"] = np.where(table.track.isin(divided[divided > 1].index), "divided", "unknown")
-    if len(cells): table.loc[(table.fate == "unknown") & (table.end == cells.frame.max()), "fate"] = "ended"
+    last = cells.frame.max() if movie is None else len(movie) - 1
+    table.loc[(table.fate == "unknown") & (table.end == last), "fate"] = "ended"
     return table
 
 # %% ../nbs/01_tracks.ipynb #c025
@@ -141,7 +144,7 @@ class Tracks:
                  max_children=2):    # None allows any number, as real truth has it
         self.cells = check_cells(cells)
         if "track" not in self.cells: raise InputError("cells: no column track. Link the cells first")
-        self.lineage = make_lineage(self.cells) if lineage is None else check_lineage(lineage)
+        self.lineage = make_lineage(self.cells, movie=labels) if lineage is None else check_lineage(lineage)
         self.labels = labels if labels is None or isinstance(labels, Movie) else Movie(labels)
         self.max_children = max_children
         check_tracks(self)
@@ -180,7 +183,8 @@ def check_links(cells, src, dst):  # checked cells, row numbers
 def from_links(cells,             # table, one row per cell and frame
                src, dst,          # row numbers: cell `dst` came from cell `src`
                labels=None,       # Movie of label images
-               max_children=2):   # None allows any number
+               max_children=2,    # None allows any number
+               movie=None):       # to know the last frame, where no labels are given
     "Return the Tracks of flat links: one child continues its parent's track, two or more begin tracks of their own."
     cells, n = check_cells(cells), len(cells)
     src, dst = check_links(cells, src, dst)
@@ -193,7 +197,7 @@ def from_links(cells,             # table, one row per cell and frame
     track = rank[chain]
     cells = cells.assign(track=track)
     parents = dict(zip(track[dst[~only]].tolist(), track[src[~only]].tolist()))
-    return Tracks(cells, make_lineage(cells, parents), labels, max_children)
+    return Tracks(cells, make_lineage(cells, parents, labels if movie is None else movie), labels, max_children)
 
 # %% ../nbs/01_tracks.ipynb #c042
 def links(tracks):

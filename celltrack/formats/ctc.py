@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['NAME', 'TABLES', 'BORDER', 'URL', 'SHA256', 'numbered_files', 'LabelFiles', 'label_movie', 'mask_files', 'read_masks',
            'Gold', 'read_gold', 'Defect', 'read_table', 'table_defects', 'file_defects', 'scan', 'check',
-           'track_folder', 'read_tracks', 'split_gaps', 'digits_of', 'file_names', 'write_files', 'write_masks',
-           'write_tracks', 'field_of_interest', 'data_folders', 'find_movie', 'unzip', 'download', 'movie_of', 'Check',
-           'Simulate', 'Download', 'Show']
+           'track_folder', 'read_tracks', 'split_gaps', 'digits_of', 'file_names', 'keep_others', 'write_files',
+           'write_masks', 'write_tracks', 'field_of_interest', 'data_folders', 'find_movie', 'unzip', 'download',
+           'movie_of', 'Check', 'Simulate', 'Download', 'Show']
 
 # %% ../../nbs/10_formats.ctc.ipynb #c003
 import os
@@ -17,11 +17,12 @@ import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from ..measure import measure_movie
 from ..movie import Files, InputError, Movie, atomic, file_number, image_files, read_movie
@@ -128,7 +129,8 @@ def read_table(path):  # man_track.txt or res_track.txt
     rows, defects, four = [], [], re.compile(r"\s*-?\d{1,9}" + r"\s+-?\d{1,9}" * 3 + r"\s*", re.ASCII)
     for n, line in enumerate(Path(path).read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
         if four.fullmatch(line): rows.append([*map(int, line.split())])
-        elif line.strip(): defects.append(Defect("line", f"{path}, line {n}: {line.strip()[:40]!r} is not four whole numbers"))
+        elif line.strip():
+            defects.append(Defect("line", f"{path}, line {n}: {line.strip()[:40]!r} is not four whole numbers"))
     return pd.DataFrame(np.array(rows, int).reshape(-1, 4), columns=["track", "start", "end", "parent"]), defects
 
 # %% ../../nbs/10_formats.ctc.ipynb #c028
@@ -160,7 +162,7 @@ def table_defects(table,         # track, start, end, parent, as read
          "track {track} is in masks {frame} and {next} but not between"),
         ("self", child[child.parent == child.track], "track {track} is its own parent"),
         ("parent", child[~child.parent.isin(t.track)], "track {track} has parent {parent}, which has no line"),
-        ("late", pair[pair.stop >= pair.start], "track {track} begins in {start}, its parent {parent} ends only in {stop}"),
+        ("late", pair[pair.stop >= pair.start], "track {track} begins in {start}, its parent {parent} ends in {stop}"),
     ]
     return [d for kind, rows, text in rules for d in _defects(kind, rows, f"{where}: {text}")]
 
@@ -191,9 +193,8 @@ def scan(files, shape=None):  # table of `numbered_files` of one kind; the shape
         types.setdefault(image.dtype.name, []).append(i)
         found = np.unique(image[image > 0])
         seen.append(pd.DataFrame({"frame": np.full(len(found), frame), "label": found.astype(int)}))
-    for name, which in types.items():
-        text = f"{labels.where(which[0])}: {name}, not uint16 (such files: {len(which)})"
-        if name != "uint16": out.append(Defect("type", text))
+    types.pop("uint16", None)
+    out += [Defect("type", f"{labels.where(w[0])}: {k}, not uint16 (such files: {len(w)})") for k, w in types.items()]
     return pd.concat([pd.DataFrame({"frame": [], "label": []}, dtype=int), *seen], ignore_index=True), lost, out
 
 # %% ../../nbs/10_formats.ctc.ipynb #c032
@@ -263,15 +264,14 @@ def read_tracks(folder,         # 01_GT, 01_GT/TRA or 01_RES
     spans = cells.groupby("track").frame.agg(["min", "max"])
     table = table[(table.parent != 0) & table.track.isin(spans.index) & table.parent.isin(spans.index)]
     table = table[spans["max"].reindex(table.parent).to_numpy() < spans["min"].reindex(table.track).to_numpy()]
-    return Tracks(cells, make_lineage(cells, dict(zip(table.track, table.parent))), labels, max_children=None)
+    return Tracks(cells, make_lineage(cells, dict(zip(table.track, table.parent)), labels), labels, max_children=None)
 
 # %% ../../nbs/10_formats.ctc.ipynb #c047
 def split_gaps(tracks, top=65535):  # Tracks; the highest label that fits into 16 bits
     """Return Tracks as the challenge wants them: after a gap a new track whose parent is the old one, ids up to `top`.
 
     Interpolated cells (`observed == False`) have no pixels and count as gaps. A track of nothing else is left out;
-    its children go to its parent.
-    Ids stay where they fit, else they become 1 .. n; `InputError` where n is over `top`.
+    its children go to its parent. Ids stay where they fit, else they become 1 .. n; `InputError` where n is over `top`.
     """
     cells, lineage = tracks.cells, tracks.lineage.sort_values("start")
     cells = cells[cells.label > 0].sort_values(["track", "frame"]).reset_index(drop=True)
@@ -279,7 +279,7 @@ def split_gaps(tracks, top=65535):  # Tracks; the highest label that fits into 1
     head = np.diff(track, prepend=0) != 0
     new = head | (np.diff(frame, prepend=0) > 1)             # each True begins a piece
     of, later = track[new], ~head[new]
-    if len(of) > top: raise InputError(f"{len(of)} tracks for {top} labels. Write the movie in parts, or drop short tracks")
+    if len(of) > top: raise InputError(f"{len(of)} tracks for {top} labels. Write the movie in parts")
     ids = of.copy()
     ids[later] = lineage.track.max() + 1 + np.arange(later.sum()) if later.any() else 0
     last, parent = dict(zip(of, ids)), dict(zip(lineage.track, lineage.parent))
@@ -290,32 +290,38 @@ def split_gaps(tracks, top=65535):  # Tracks; the highest label that fits into 1
         rank = np.unique(ids)
         ids, before = np.searchsorted(rank, ids) + 1, np.where(before, np.searchsorted(rank, before) + 1, 0)
     cells = cells.assign(track=np.repeat(ids, np.diff(np.flatnonzero(new), append=len(new))))
-    return Tracks(cells, make_lineage(cells, dict(zip(ids.tolist(), before.tolist()))), tracks.labels, max_children=None)
+    lineage = make_lineage(cells, dict(zip(ids.tolist(), before.tolist())), tracks.labels)
+    return Tracks(cells, lineage, tracks.labels, max_children=None)
 
 # %% ../../nbs/10_formats.ctc.ipynb #c051
 def digits_of(movie):
     "Return how many digits the numbers in a Movie's file names have, at least 3."
-    frames = getattr(movie, "frames", None)
-    found = re.search(r"(\d+)\.\w+$", frames.where(0)) if hasattr(frames, "where") else None
-    return max(3, len(found[1]) if found else 0)
+    where = getattr(getattr(movie, "frames", None), "where", str)
+    return max([3, *map(len, re.findall(r"(\d+)\.\w+$", where(0)))])
 
 
 def file_names(frames, name, first=None, digits=None):  # Movie or sequence; digits at least
     "Return names such as mask007.tif; first number and digits are the Movie's own where not given."
     first = int(getattr(frames, "first", 0) if first is None else first)
+    if first < 0: raise InputError(f"first file number {first}: numbers of files count from 0")
     digits = max(digits or digits_of(frames), len(str(first + len(frames) - 1)))
     return [f"{name}{first + t:0{digits}}.tif" for t in range(len(frames))]
+
+
+def keep_others(folder, names):  # the files that will be written
+    "Raise `InputError` if a new folder of these files would replace one that holds anything else."
+    folder = Path(folder).resolve()
+    kind = lambda name: "text" if name in TABLES or name.endswith("_log.txt") else NAME.sub(r"\1", name).lower()
+    ours, found = {"text", *map(kind, names)}, [folder] if folder.is_file() else folder.glob("*")
+    others = [p.name for p in found if not (p.is_file() and p != folder and kind(p.name) in ours)]
+    if others: raise InputError(f"{folder}: there is {others[0]}, which would be lost. Give a new folder")
 
 
 def write_files(folder, names, images, table=None):  # images: any iterable; table: (file name, text)
     "Write TIFF files and a table into a new folder that replaces the old one when all is written."
     import tifffile
-    folder = Path(folder).resolve()
-    if folder.exists():
-        ours = lambda name: NAME.fullmatch(name) or name in TABLES or name.endswith("_log.txt")
-        others = [p.name for p in folder.iterdir() if not ours(p.name)] if folder.is_dir() else ["a file"]
-        if others: raise InputError(f"{folder}: is no result alone, there is {others[0]}. Give a new folder")
-    with atomic(folder) as tmp:
+    keep_others(folder, names)
+    with atomic(Path(folder).resolve()) as tmp:
         tmp.mkdir()
         for name, image in zip(tqdm(names, "write", disable=None), images):
             tifffile.imwrite(tmp / name, np.asarray(image), compression="lzw", photometric="minisblack")
@@ -324,8 +330,10 @@ def write_files(folder, names, images, table=None):  # images: any iterable; tab
 # %% ../../nbs/10_formats.ctc.ipynb #c052
 def _sixteen_bit(labels, expected=None):  # expected(t): the labels of frame t, sorted
     for t, frame in enumerate(map(np.asarray, labels)):
-        if frame.dtype.kind not in "uib" or frame.max(initial=0) > 65535 or frame.min(initial=0) < 0:
-            raise InputError(f"frame {t}: {frame.dtype} labels {frame.min()} to {frame.max()}. 16 bits hold 0 to 65535: relabel")
+        low, high, shape = frame.min(initial=0), frame.max(initial=0), frame.shape if t == 0 else shape
+        if frame.shape != shape: raise InputError(f"frame {t}: shape {frame.shape}, frame 0 has {shape}. Crop it")
+        if frame.dtype.kind not in "uib" or high > 65535 or low < 0:
+            raise InputError(f"frame {t}: {frame.dtype} labels {low} to {high}. 16 bits hold 0 to 65535: relabel")
         if expected is not None:
             lost = np.setdiff1d(expected(t), frame[frame > 0])
             if len(lost): raise InputError(f"frame {t}: track {lost[0]} has no pixel. Give the labels of these cells")
@@ -354,10 +362,9 @@ def write_tracks(tracks,         # Tracks with labels
     painted, now, l = tracks.relabelled(), tracks.cells.sort_values("frame"), tracks.lineage
     first = labels.first if first is None else first
     cut = np.searchsorted(now.frame, np.arange(len(labels) + 1))
-    lines = zip(l.track, l.start + first, l.end + first, l.parent)
     table, name = list(TABLES.items())[0 if truth else 1]
     images = _sixteen_bit(painted, lambda t: now.track.iloc[cut[t]:cut[t + 1]])
-    text = "".join("{} {} {} {}\n".format(*line) for line in lines)
+    text = "".join(f"{k} {b + first} {e + first} {p}\n" for k, b, e, p in zip(l.track, l.start, l.end, l.parent))
     write_files(folder, file_names(labels, name, first, digits), images, (table, text))
 
 # %% ../../nbs/10_formats.ctc.ipynb #c062
@@ -384,7 +391,7 @@ def find_movie(path):  # a path, or a name such as "DIC-C2DH-HeLa/01"
     places = [Path(path), *(folder / path for folder in data_folders())]
     for place in places:
         if place.exists(): return place
-    raise InputError(f"{path}: not found. Looked for {', '.join(map(str, places))}. `celltrack download` fetches movies")
+    raise InputError(f"{path}: not found. Looked for {', '.join(map(str, places))}. See `celltrack download`")
 
 # %% ../../nbs/10_formats.ctc.ipynb #c067
 URL = "https://data.celltrackingchallenge.net/training-datasets"
@@ -407,7 +414,7 @@ def download(name,           # data set, such as DIC-C2DH-HeLa
              url=None,       # default: $CELLTRACK_URL, or the challenge's training data
              sha256=None):   # default: the checksum that is known here
     "Download and unpack a data set, unless it is there, and return its folder; all or nothing is kept."
-    if not re.fullmatch(r"\w[\w.+-]*", name): raise InputError(f"{name!r}: no data set's name. Give one such as DIC-C2DH-HeLa")
+    if not re.fullmatch(r"\w[\w.+-]*", name): raise InputError(f"{name!r}: give a data set's name, as DIC-C2DH-HeLa")
     target = Path(folder or data_folders()[0]) / name
     if target.is_dir(): return target
     import pooch
@@ -418,7 +425,7 @@ def download(name,           # data set, such as DIC-C2DH-HeLa
     with atomic(target) as tmp:
         try:
             archive = pooch.retrieve(source, known and f"sha256:{known}", "movie.zip", tmp.parent, downloader=loader)
-            if not known: warnings.warn(f"{name}: no checksum is known. This is {pooch.file_hash(archive)}", stacklevel=2)
+            if not known: warnings.warn(f"{name}: checksum unknown; this is {pooch.file_hash(archive)}", stacklevel=2)
             unzip(archive, tmp.parent / "unzipped", name).rename(tmp)
         except Exception as e: raise InputError(f"{source}: {e}. Nothing was kept. Check name and network") from e
     return target
@@ -434,7 +441,7 @@ def movie_of(folder):  # 01_RES, 01_GT, 01_GT/TRA
 @dataclass
 class Check:
     "Name every defect of truth and result folders; the exit code is 1 if there is one."
-    folders: Positional[list[Path]]  # 01_RES, 01_GT, 01_GT/TRA, 01_GT/SEG, 01_ST
+    folders: Positional[Annotated[list[Path], arg(metavar="FOLDER ...", help_behavior_hint="")]]  # 01_RES, 01_GT …
     images: Path | None = None       # the movie; default for 01_RES: the folder 01 beside it
 
     def run(self):
@@ -471,7 +478,7 @@ class Simulate:
 @dataclass
 class Download:
     "Download data sets of the Cell Tracking Challenge, to $CELLTRACK_DATA or ~/.cache/celltrack."
-    names: Positional[list[str]]  # such as DIC-C2DH-HeLa
+    names: Positional[Annotated[list[str], arg(metavar="NAME ...", help_behavior_hint="")]]  # such as DIC-C2DH-HeLa
     out: Path | None = None       # folder to download to
 
     def run(self):
@@ -486,13 +493,9 @@ class Show:
     out: Path = Path("show")     # folder to write overlay.gif and lineage.png into
 
     def run(self):
-        from celltrack.show import lineage_tree, plt, save_animation
+        from celltrack.show import save_pictures
         folder = find_movie(self.folder)
         tracks, images = read_tracks(folder), self.movie or movie_of(folder)
         movie = read_movie(find_movie(images)) if images else tracks.labels.map(np.zeros_like)
         start = max(0, tracks.labels.first - movie.first)  # truth may begin later than the movie
-        save_animation(movie[start:start + len(tracks.labels)], tracks, self.out / "overlay.gif")
-        figure = lineage_tree(tracks, plt.subplots(figsize=(8, 6))[1]).figure
-        with atomic(self.out / "lineage.png") as tmp: figure.savefig(tmp)
-        plt.close(figure)
-        print(self.out / "overlay.gif", self.out / "lineage.png", sep="\n")
+        print(*save_pictures(movie[start:start + len(tracks.labels)], tracks, self.out), sep="\n")

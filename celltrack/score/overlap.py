@@ -31,7 +31,7 @@ def dense(values):  # whole numbers from 0 up
 
 # %% ../../nbs/20_score.overlap.ipynb #c022
 def joint_runs(a, b):  # two label images of one shape
-    "Return the first flat index and length of each stretch of a row along which neither image changes, background left out."
+    "Return first flat index and length of each stretch of a row in which neither image changes, background left out."
     width, a, b = max(a.shape[-1], 1), a.ravel(), b.ravel()
     change = np.ones(a.size, bool)
     np.not_equal(a[1:], a[:-1], out=change[1:])
@@ -44,9 +44,10 @@ def joint_runs(a, b):  # two label images of one shape
 
 # %% ../../nbs/20_score.overlap.ipynb #c027
 class Overlap(NamedTuple):
-    """What two label images of one frame hold and share. Labels ascend; `truth_labels[overlap.truth]` are the labels of the pairs.
+    """What two label images of one frame hold and share.
 
-    Pairs are sorted by truth, then result; pairs that share no pixel have no row.
+    Labels ascend; `truth_labels[overlap.truth]` are the true labels of the pairs. Pairs are sorted by truth, then
+    result; pairs that share no pixel have no row.
     """
     truth_labels: np.ndarray   # (n,) label values
     truth_area: np.ndarray     # (n,) pixels
@@ -71,10 +72,11 @@ class Overlap(NamedTuple):
 # %% ../../nbs/20_score.overlap.ipynb #c028
 def overlap(truth,     # label image (y, x) or (z, y, x)
             result):   # label image of the same shape
-    "Return the Overlap of two label images."
+    "Return the Overlap of two label images; `InputError` where shapes differ or pixels are no labels."
     a, b = whole(truth, "truth"), whole(result, "result")
     if a.shape != b.shape:
-        raise InputError(f"truth has shape {a.shape}, result {b.shape}. Score a result against the truth of the same movie")
+        raise InputError(f"truth has shape {a.shape}, result {b.shape}. "
+                         "Score a result against the truth of the same movie")
     start, length = joint_runs(a, b)
     where = np.array(np.unravel_index(start, a.shape), float) if a.size else np.zeros((a.ndim, 0))
     where[-1] += (length - 1) / 2  # the middle of the run
@@ -96,7 +98,8 @@ def whole(labels, who):  # an array; whose, for the message
     "Return a label image as whole numbers from 0 up; `InputError` if it is none."
     labels = np.asarray(labels)
     if labels.dtype == bool: return labels.view(np.uint8)
-    if labels.dtype.kind not in "ui": raise InputError(f"{who}: pixels of type {labels.dtype}. Labels are whole numbers")
+    if labels.dtype.kind not in "ui":
+        raise InputError(f"{who}: pixels of type {labels.dtype}. Labels are whole numbers")
     if labels.dtype.kind == "i" and labels.min(initial=0) < 0:
         raise InputError(f"{who}: a label of {labels.min()}. Labels count from 1; 0 is background")
     return labels
@@ -105,7 +108,8 @@ def whole(labels, who):  # an array; whose, for the message
 def overlaps(truth, result):  # Movies or sequences of label images, equally long
     "Return the Overlap of each frame, reading one pair of frames at a time."
     if len(truth) != len(result):
-        raise InputError(f"truth has {len(truth)} frames, result {len(result)}. Score a result against the truth of the same movie")
+        raise InputError(f"truth has {len(truth)} frames, result {len(result)}. "
+                         "Score a result against the truth of the same movie")
     return [overlap_at(t, truth[t], result[t]) for t in range(len(truth))]
 
 
@@ -131,7 +135,8 @@ class Scores:
     def __getitem__(self, key): return self.values[key] if key in self.values else self.counts[key]
 
     def __add__(self, other):
-        return Scores(self.values | other.values, self.counts | other.counts, self.reasons | other.reasons, self.name or other.name)
+        both = (getattr(self, part) | getattr(other, part) for part in ("values", "counts", "reasons"))
+        return Scores(*both, self.name or other.name)
 
     def to_frame(self):
         "Return a table of one row: all values, then all counts."
@@ -139,8 +144,8 @@ class Scores:
 
     def rows(self):
         "Return (name, text) of each value and count, as printed."
-        values = [(k, f"undefined: {self.reasons[k]}" if k in self.reasons else f"{v:.4f}") for k, v in self.values.items()]
-        return values + [(k, f"{v:g}") for k, v in self.counts.items()]
+        shown = {k: f"{v:.4f}" for k, v in self.values.items()} | {k: f"{v:.12g}" for k, v in self.counts.items()}
+        return [*(shown | {k: f"undefined: {why}" for k, why in self.reasons.items()}).items()]
 
     def __repr__(self):
         width = max([len(k) for k, _ in self.rows()], default=0)
@@ -155,5 +160,5 @@ def seg(overlaps):  # one Overlap per annotated frame or slice
     "Return SEG: the mean Jaccard index of all true cells, 0 for those without a match (Maška 2014)."
     jaccard = np.concatenate([np.zeros(0)] + [o.jaccard[o.matched] for o in overlaps])
     cells = sum(len(o.truth_labels) for o in overlaps)
-    return Scores({"SEG": jaccard.sum() / cells if cells else math.nan}, {"SEG cells": cells, "SEG matched": len(jaccard)},
-                  {"SEG": "the truth has no cell"})
+    counts = {"SEG cells": cells, "SEG matched": len(jaccard)}
+    return Scores({"SEG": jaccard.sum() / cells if cells else math.nan}, counts, {"SEG": "the truth has no cell"})

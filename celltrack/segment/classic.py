@@ -6,25 +6,25 @@
 __all__ = ['LOOKS', 'smooth', 'shrink', 'factors_of', 'background', 'noise_of', 'blobs', 'responses', 'peak_of', 'fill',
            'seeds_of', 'split', 'trim', 'tidy', 'ball', 'bright_cells', 'texture', 'halves', 'relief_cells', 'standard',
            'decide', 'halo', 'settings_of', 'scale_of', 'naming', 'Classic', 'Segmented', 'segment_movie',
-           'side_by_side', 'Segment']
+           'side_by_side', 'places', 'Segment']
 
 # %% ../../nbs/30_segment.classic.ipynb #c003
 import contextlib
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from scipy import ndimage
 from skimage import filters, measure, morphology, segmentation
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from ..formats.ctc import find_movie, write_masks
 from ..movie import InputError, Movie, atomic, read_image, read_movie
 
 # %% ../../nbs/30_segment.classic.ipynb #c014
-def smooth(frame, sigma, scale):  # sigma in units of the finest axis; scale: size of a pixel along each axis in that unit
+def smooth(frame, sigma, scale):  # sigma in units of the finest axis; scale: size of a pixel along each axis
     "Return the frame blurred by a Gaussian."
     return ndimage.gaussian_filter(frame, [sigma / s for s in scale], mode="nearest")
 
@@ -57,7 +57,7 @@ def noise_of(flat):  # a frame minus its background
 
 # %% ../../nbs/30_segment.classic.ipynb #c023
 def blobs(frame, radius, scale):  # radius of the cells that answer most
-    "Return the difference of two Gaussians, a close copy of the Laplacian of Gaussian: high in the middle of bright cells."
+    "Return a difference of Gaussians, close to the Laplacian of Gaussian: high in the middle of bright cells."
     return smooth(frame, .55 * radius, scale) - smooth(frame, .9 * radius, scale)
 
 # %% ../../nbs/30_segment.classic.ipynb #c026
@@ -103,7 +103,7 @@ def split(mask, height, depth, ground=None):
 
 # %% ../../nbs/30_segment.classic.ipynb #c039
 def trim(labels, flat, fraction, percent):
-    "Return labels without each cell's blurred rim: what is darker than `fraction` of that cell's own `percent` percentile."
+    "Return labels without each cell's blurred rim: pixels below `fraction` of that cell's own `percent` percentile."
     on = np.flatnonzero(labels)
     label, value = labels.ravel()[on], flat.ravel()[on]
     count = np.bincount(label, minlength=labels.max() + 1)
@@ -138,7 +138,8 @@ def bright_cells(frame, radius, scale, low, fraction, percent, smoothing, soft, 
     flat -= level
     calm, size = smooth(flat, smoothing * radius, scale), ball(radius, scale)
     mask = fill(calm > low * noise, smallest * size)
-    height = smooth(ndimage.distance_transform_edt(mask, sampling=scale).astype(np.float32), soft * radius, scale) / radius
+    reach = ndimage.distance_transform_edt(mask, sampling=scale).astype(np.float32)
+    height = smooth(reach, soft * radius, scale) / radius
     clumps, glow = measure.label(mask), smooth(flat, fine * radius, scale)
     top = np.append(0, ndimage.maximum(glow, clumps, np.arange(1, clumps.max() + 1)))
     height += light * glow / np.maximum(top[clumps], noise)
@@ -146,7 +147,7 @@ def bright_cells(frame, radius, scale, low, fraction, percent, smoothing, soft, 
 
 # %% ../../nbs/30_segment.classic.ipynb #c048
 def texture(frame, radius, scale):
-    "Return the logarithm of the local contrast: the spread of what remains when structures wider than .16 radii are taken away."
+    "Return the logarithm of the local contrast: the spread that remains without structures wider than .16 radii."
     detail = frame - smooth(frame, .16 * radius, scale)
     return .5 * np.log(smooth(detail**2, .08 * radius, scale) + 1e-8)
 
@@ -174,7 +175,8 @@ def relief_cells(frame, radius, scale, level, contrast, rim, seed, wide, flatnes
 
 # %% ../../nbs/30_segment.classic.ipynb #c053
 LOOKS = {
-    "nuclei": dict(low=4., fraction=.45, percent=50, smoothing=.07, soft=.1, light=.35, fine=.15, depth=.06, smallest=.05),
+    "nuclei": dict(low=4., fraction=.45, percent=50, smoothing=.07, soft=.1, light=.35, fine=.15, depth=.06,
+                   smallest=.05),
     "phase": dict(low=8., fraction=.2, percent=80, smoothing=.1, soft=.15, light=2., fine=.2, depth=.08, smallest=.25),
     "dic": dict(level=.5, contrast=1.5, rim=.12, seed=.45, wide=1., flatness=.5, depth=.1, edge=.1, smallest=.5),
 }
@@ -183,10 +185,13 @@ LOOKS = {
 def standard(frame):
     "Return the frame as float32 with median 0 and spread 1; `InputError` where a pixel is not a number."
     frame = np.asarray(frame)
-    if frame.ndim not in (2, 3) or frame.size == 0: raise InputError(f"a frame of shape {frame.shape}; give (y, x) or (z, y, x)")
+    if frame.ndim not in (2, 3) or frame.size == 0:
+        raise InputError(f"a frame of shape {frame.shape}; give (y, x) or (z, y, x)")
     if frame.dtype.kind not in "buif": raise InputError(f"pixels of type {frame.dtype}; give whole or decimal numbers")
     bad = np.argwhere(~np.isfinite(frame)) if frame.dtype.kind == "f" else ()
-    if len(bad): raise InputError(f"pixel {tuple(map(int, bad[0]))} is {frame[tuple(bad[0])]} ({len(bad)} such pixels). Repair or remove the frame")
+    if len(bad):
+        raise InputError(f"pixel {tuple(map(int, bad[0]))} is {frame[tuple(bad[0])]} ({len(bad)} such pixels). "
+                         "Repair or remove the frame")
     frame = frame.astype(np.float64)
     return ((frame - np.median(frame)) / (frame.std() or 1)).astype(np.float32)
 
@@ -200,8 +205,12 @@ def decide(segmenter, frames, scale):  # standardised frames
     auto, dic = segmenter.look == "auto", segmenter.look == "dic" or (segmenter.look == "auto" and relief)
     if not dic and high[at] < .75 * low[at]: segmenter.sign = -1
     bodies = skew * (radii > 3 * radii[at])                  # a cell is several grains of its texture wide
-    if segmenter.radius is None: segmenter.radius = peak_of(radii, bodies if dic else high if segmenter.sign > 0 else low)
-    if auto: segmenter.look = "dic" if dic else "phase" if np.mean([halo(segmenter.sign * f, segmenter.radius, scale) for f in frames]) > 1.6 else "nuclei"
+    if segmenter.radius is None:
+        segmenter.radius = peak_of(radii, bodies if dic else high if segmenter.sign > 0 else low)
+    if auto and dic: segmenter.look = "dic"
+    elif auto:
+        depth = np.mean([halo(segmenter.sign * frame, segmenter.radius, scale) for frame in frames])
+        segmenter.look = "phase" if depth > 1.6 else "nuclei"
 
 
 def halo(frame, radius, scale):
@@ -223,7 +232,8 @@ def settings_of(look, parameters):
 def scale_of(spacing, ndim):
     "Return the size of a pixel along each axis, 1 for the finest."
     spacing = np.ones(ndim) if spacing is None else np.asarray(spacing, float)
-    if spacing.shape != (ndim,): raise InputError(f"spacing {tuple(spacing)} for frames with {ndim} axes; give one number per axis")
+    if spacing.shape != (ndim,):
+        raise InputError(f"spacing {tuple(spacing.tolist())} for frames with {ndim} axes; give one number per axis")
     return tuple(spacing / spacing.min())
 
 
@@ -241,11 +251,13 @@ class Classic:
                  spacing=None,         # size of a pixel along each axis; default: the movie's
                  **parameters):        # instead of those of `LOOKS[look]`
         settings_of(look, parameters)
-        if radius is not None and not (np.isfinite(radius) and radius > 0): raise InputError(f"radius {radius}; give a positive number")
+        if radius is not None and not (np.isfinite(radius) and radius > 0):
+            raise InputError(f"radius {radius}; give a positive number")
         self.look, self.radius, self.spacing, self.sign, self.parameters = look, radius, spacing, 1, parameters
 
     def __repr__(self):
-        return f"Classic({self.look!r}, radius={self.radius and round(self.radius, 1)}{', dark cells' * (self.sign < 0)})"
+        dark = ", dark cells" if self.sign < 0 else ""
+        return f"Classic({self.look!r}, radius={self.radius and round(self.radius, 1)}{dark})"
 
     def fit(self, movie, samples=5):  # a Movie, a list of frames, or one frame (y, x)
         "Decide look, radius and sign from frames spread over the movie; return self."
@@ -254,7 +266,8 @@ class Classic:
         pick = np.unique(np.linspace(0, len(movie) - 1, samples).round().astype(int))
         frames = []
         for t in pick:
-            with naming(movie, t): frames.append(standard(movie[t]))
+            frame = movie[t]  # its errors name it already
+            with naming(movie, t): frames.append(standard(frame))
         decide(self, frames, scale_of(self.spacing, frames[0].ndim))
         settings_of(self.look, self.parameters)
         return self
@@ -266,8 +279,10 @@ class Classic:
         scale, cells = scale_of(ready.spacing, flat.ndim), relief_cells if ready.look == "dic" else bright_cells
         factors = factors_of(flat.shape, ready.radius // 25, scale)
         small = shrink(ready.sign * flat, factors)
-        labels = cells(small, ready.radius, [s * k for s, k in zip(scale, factors)], **settings_of(ready.look, ready.parameters))
-        return labels[np.ix_(*[(np.arange(n) // k).clip(max=m - 1) for n, k, m in zip(flat.shape, factors, labels.shape)])]
+        coarse = [s * k for s, k in zip(scale, factors)]
+        labels = cells(small, ready.radius, coarse, **settings_of(ready.look, ready.parameters))
+        at = [(np.arange(n) // k).clip(max=m - 1) for n, k, m in zip(flat.shape, factors, labels.shape)]
+        return labels[np.ix_(*at)]  # back to the size of the frame
 
 # %% ../../nbs/30_segment.classic.ipynb #c069
 class Segmented:
@@ -277,7 +292,8 @@ class Segmented:
     def where(self, t): return self.movie.frames.where(t) if hasattr(self.movie.frames, "where") else f"frame {t}"
 
     def __getitem__(self, t):
-        with naming(self.movie, t): return self.segmenter.segment(self.movie[t])
+        frame = self.movie[t]  # its errors name it already
+        with naming(self.movie, t): return self.segmenter.segment(frame)
 
 
 def segment_movie(movie, segmenter=None):  # anything with .segment(frame); default: Classic fitted to the movie
@@ -293,37 +309,53 @@ def side_by_side(frame, labels, truth, path):  # truth may be None
     middle = lambda a: a if a is None or a.ndim == 2 else a[len(a) // 2]
     count = lambda a: f"{len(np.unique(a[a > 0]))} cells"
     shown = [("image", None), *([("truth", truth)] if truth is not None else []), ("result", labels)]
-    figure, axes = plt.subplots(1, len(shown), figsize=(5 * len(shown), 5.3))
+    figure, axes = plt.subplots(1, len(shown), figsize=(3.3 * len(shown), 3.6))
     for ax, (title, image) in zip(axes, shown):
         ax.imshow(overlay(middle(frame), middle(image)))
         ax.set(xticks=[], yticks=[], title=title if image is None else f"{title}: {count(image)}")
     figure.tight_layout()
-    with atomic(path) as tmp: figure.savefig(tmp, dpi=100)
+    with atomic(path) as tmp: figure.savefig(tmp, dpi=150)
     plt.close(figure)
+
+
+def places(movies, out):  # paths or names; the folder for the results
+    "Return (movie, folder for its results) for each movie; `InputError` for a wrong path, or two movies of one name."
+    found = {}
+    for path in map(find_movie, movies):
+        place = Path(out) / "_".join(path.resolve().with_suffix("").parts[-2:])
+        if place in found:
+            raise InputError(f"{found[place]} and {path} would both be written to {place}. Give two folders (--out)")
+        found[place] = path
+    return [(path, place) for place, path in found.items()]
 
 # %% ../../nbs/30_segment.classic.ipynb #c073
 @dataclass
 class Segment:
     "Find the cells of movies or single images; writes one label image per frame and a picture of one frame."
-    movies: Positional[list[Path]]                         # folders of images, TIFF, PNG or JPG files
-    out: Path = Path("segmented")                          # folder for the results, one folder per movie in it
+    movies: Positional[Annotated[list[Path], arg(metavar="MOVIE ...", help_behavior_hint="")]]
+    "folders of images, TIFF, PNG or JPG files, or names such as DIC-C2DH-HeLa/01"
+    out: Path = Path("segmented")       # folder for the results, one folder per movie in it
     look: Literal["auto", "nuclei", "phase", "dic"] = "auto"  # auto: decided from the pixels
-    radius: float | None = None                            # of a cell, in pixels (the finest axis in 3D); default: measured
-    spacing: list[float] | None = None                     # size of a pixel along each axis
-    truth: Path | None = None                              # label image of a single image, to be shown beside the result
+    radius: float | None = None         # of a cell, in pixels (of the finest axis in 3D); None: measured
+    spacing: list[float] | None = None  # size of a pixel along each axis
+    truth: Path | None = None           # label image of a single image, to be shown beside the result
 
     def run(self):
+        for path, place in places(self.movies, self.out): self.one(read_movie(path, self.spacing), place)
+
+    def one(self, movie, place):  # a Movie, the folder for its masks
+        "Segment one movie, write masks and picture, print the counts."
         from celltrack.score.overlap import overlap, seg
-        for path in map(find_movie, self.movies):
-            movie, counts = read_movie(path, self.spacing), []
-            if self.truth and len(movie) > 1: raise InputError(f"{path}: {len(movie)} frames; --truth is for a single image. Use `celltrack score`")
-            segmenter = Classic(self.look, self.radius).fit(movie)
-            name = "_".join(path.resolve().with_suffix("").parts[-2:])
-            def count(image): counts.append(int(image.max())); return image
-            write_masks(segment_movie(movie, segmenter).map(count), self.out / name)
-            for t, n in enumerate(counts): print(f"{name} frame {movie.first + t}: {n} cells")
-            truth = read_image(self.truth) if self.truth else None
-            result = read_image(sorted((self.out / name).glob("mask*.tif"))[0])
-            if truth is not None: print(f"SEG {seg([overlap(truth, result)])['SEG']:.3f}")
-            side_by_side(movie[0], result, truth, self.out / f"{name}.png")
-            print(f"{name}: {segmenter}, {sum(counts)} cells in {len(counts)} frames -> {self.out / name}")
+        if self.truth and len(movie) > 1:
+            raise InputError(f"{movie.name}: {len(movie)} frames; --truth is for a single image. Use `celltrack score`")
+        truth = read_image(self.truth) if self.truth else None
+        segmenter, counts, first = Classic(self.look, self.radius).fit(movie), [], []
+        def note(labels):
+            counts.append(int(labels.max()))
+            if not first: first.append(labels)
+            return labels
+        write_masks(segment_movie(movie, segmenter).map(note), place)
+        for t, n in enumerate(counts, movie.first): print(f"{place.name} frame {t}: {n} cells")
+        if truth is not None: print(f"SEG {seg([overlap(truth, first[0])])['SEG']:.3f}")
+        side_by_side(movie[0], first[0], truth, place.with_name(place.name + ".png"))
+        print(f"{place.name}: {segmenter}, {sum(counts)} cells in {len(counts)} frames -> {place}")

@@ -64,46 +64,40 @@ def _pairs(src, dst, cost):
     return src, dst, cost
 
 # %% ../../nbs/40_track.assign.ipynb #c035
-def _best_other(node, gain, count):  # per pair: the best gain among the other pairs of its node, at least 0
-    best = np.zeros(count); np.maximum.at(best, node, gain)
-    top = gain == best[node]
-    second = np.zeros(count); np.maximum.at(second, node[~top], gain[~top])
-    alone = np.bincount(node[top], minlength=count)[node] == 1
-    return np.where(top & alone, second[node], best[node])
+def _best_other(node, gain):  # pairs sorted by gain; per pair: the best gain among the other pairs of its node, at least 0
+    at, top = np.arange(len(node)), np.empty(node.max() + 1, int)
+    top[node] = at  # of repeated writes the last, so the best, stays
+    lower = top[node] != at
+    second = np.zeros(len(top)); second[node[lower]] = gain[lower]
+    return np.where(lower, gain[top[node]], second[node])
 
 
-def _first(node):  # True where a node is seen for the first time
-    first = np.zeros(len(node), bool)
-    first[np.unique(node, return_index=True)[1]] = True
-    return first
+def _free(src, dst, taken):  # True for pairs of which no cell is in a pair taken
+    return np.bincount(src, taken)[src] + np.bincount(dst, taken)[dst] == 0
 
 # %% ../../nbs/40_track.assign.ipynb #c036
 def certain(src, dst, gain):  # candidate pairs and what each gains, all > 0
-    """Return two masks: pairs taken into a best assignment at once, and pairs that still have to be decided.
+    """Return two masks: pairs taken into the best assignment at once, and pairs that still have to be decided.
 
-    A pair that gains at least as much as the best other pairs of its two cells together can be taken without loss.
+    A pair that gains more than the best other pairs of its two cells together can be taken without loss.
     """
-    n, m = (x.max(initial=-1) + 1 for x in (src, dst))
-    taken = (np.bincount(src)[src] == 1) & (np.bincount(dst)[dst] == 1)  # pairs without a rival
-    alive = ~taken
-    while alive.any():
-        left = np.flatnonzero(alive)
+    taken = 3 * gain > np.bincount(src, gain)[src] + np.bincount(dst, gain)[dst]  # more than all the others together
+    left = np.flatnonzero(_free(src, dst, taken))
+    left = left[np.argsort(gain[left], kind="stable")]
+    while len(left):
         s, d, g = src[left], dst[left], gain[left]
-        good = np.flatnonzero(g >= _best_other(s, g, n) + _best_other(d, g, m))
-        good = good[_first(s[good]) & _first(d[good])]
-        if len(good) == 0: break
+        good = g > _best_other(s, g) + _best_other(d, g)
+        if not good.any(): break
         taken[left[good]] = True
-        used, met = np.zeros(n, bool), np.zeros(m, bool)
-        used[s[good]] = met[d[good]] = True
-        alive[left] = ~(used[s] | met[d])
-    return taken, alive
+        left = left[_free(s, d, good)]
+    return taken, _free(src, dst, taken)
 
 # %% ../../nbs/40_track.assign.ipynb #c039
 def solve(src, dst, gain):  # candidate pairs and what each gains, all > 0
     "Return the mask of the pairs with the largest total gain, each cell at most once (sparse Jonker-Volgenant, scipy)."
     if len(src) == 0: return np.zeros(0, bool)
-    (a, s), (b, d) = (np.unique(x, return_inverse=True) for x in (src, dst))
-    n, m = len(a), len(b)
+    s, d = (np.cumsum(np.bincount(x) > 0)[x] - 1 for x in (src, dst))  # numbered from 0, without holes
+    n, m = s.max() + 1, d.max() + 1
     if n * m <= 10_000:  # a small table is solved sooner than a sparse graph is built
         table = np.zeros((n, m)); table[s, d] = gain
         i, j = linear_sum_assignment(table, maximize=True)
@@ -140,10 +134,10 @@ def assign(src, dst,    # candidate pairs, flat; each pair once
 # %% ../../nbs/40_track.assign.ipynb #c051
 def by_frame(cells):  # the cells table
     "Return one array of row numbers per frame 0..last; rows are ordered by position, so that names and order do not matter."
-    axes = axes_of(cells)
-    order = np.lexsort([*(cells[a].to_numpy() for a in reversed(axes)), cells.frame.to_numpy()])
-    frame = cells.frame.to_numpy()[order]
-    return np.split(order, np.searchsorted(frame, np.arange(1, frame.max(initial=0) + 1)))
+    frame, place = cells.frame.to_numpy(), cells[axes_of(cells)].to_numpy()
+    order = np.argsort(frame, kind="stable")
+    rows = np.split(order, np.searchsorted(frame[order], np.arange(1, frame.max(initial=0) + 1)))
+    return [r[np.lexsort(place[r].T[::-1])] for r in rows]
 
 
 def positions(cells, movie=None):  # cells, and the Movie whose spacing applies
@@ -169,7 +163,7 @@ def link_frames(cells, movie, max_distance, match):  # match(src, dst, distance,
         s, d = match(*candidates(p[a], p[b], gate), gate)
         found.append((a[s], b[d]))
     src, dst = (np.concatenate(x) for x in zip(*found))
-    return from_links(cells, src, dst)
+    return from_links(cells, src, dst, movie=movie)
 
 
 class NearestNeighbour:

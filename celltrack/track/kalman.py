@@ -55,10 +55,10 @@ class AxisFilter:
     def update(self, rows, z):  # the m tracks that were seen, and where (m, d)
         "Correct tracks `rows` with the measurements `z`."
         z = check_measured(z, len(self.R)).T
-        k, g, self.P[..., rows] = gains(self.P.take(rows, 2), self.R)
-        miss = z - self.x.take(rows, 1)
-        self.x[:, rows] += k * miss
-        self.v[:, rows] += g * miss
+        seen, miss = np.zeros(len(self), bool), np.zeros(self.x.shape)  # all tracks in a row are faster than a selection
+        seen[rows], miss[:, rows] = True, z - self.x[:, rows]
+        k, g, P = gains(self.P, self.R)
+        self.x, self.v, self.P = self.x + k * miss, self.v + g * miss, np.where(seen, P, self.P)
 
     def keep(self, rows):
         "Keep tracks `rows` (indices or mask), in this order."
