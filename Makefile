@@ -19,7 +19,7 @@ help:
 install: $(INSTALLED)
 $(INSTALLED): settings.ini setup.py
 	@echo "Installing celltrack and what it needs into $(VENV). This takes some minutes, once."
-	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "celltrack needs Python 3.10 or newer: PYTHON=python3.12 make ..."'
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "celltrack needs Python 3.11 or newer: PYTHON=python3.12 make ..."'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	@touch $@
