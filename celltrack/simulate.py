@@ -473,7 +473,7 @@ def check_options(frames, shape, cells, look, seed, spacing, options):
     if len(shape) not in (2, 3) or min(shape) < 1:
         raise InputError(f"simulate: shape {shape}. Give (y, x) or (z, y, x) in pixels")
     if frames < 1 or cells < 0 or seed < 0:
-        raise InputError(f"simulate: {frames} frames, {cells} cells, seed {seed}. Give at least 1, 0 and 0")
+        raise InputError(f"simulate: {frames} frames, {cells} cells, seed {seed}. Give 1 frame or more, nothing below 0")
     if look not in LOOKS: raise InputError(f"simulate: look {look!r}; known are " + ", ".join(LOOKS))
     if len(spacing) != len(shape) or not (np.isfinite(spacing).all() and min(spacing) > 0):
         raise InputError(f"simulate: spacing {spacing} for shape {shape}. Give one positive number per axis")

@@ -381,6 +381,8 @@ def track_movie(options, movie, path, out):  # a Track, the Movie and its path, 
     "Run the whole road for one movie and write its files; return the Tracks."
     masks, clock = out / f"{path.resolve().stem}_RES", [time.perf_counter()]
     keep_others(masks, ["mask000.tif"])
+    motion = partial(PointMotion, velocity=options.velocity)
+    linker = Sort(motion, options.gate, options.max_age, options.min_hits, options.shrink)  # refuses before the long work
     lap = lambda: clock.append(time.perf_counter())
     with tempfile.TemporaryDirectory() as folder:
         if options.labels: labels, origin = open_labels(options.labels, movie, path), str(options.labels)
@@ -388,8 +390,6 @@ def track_movie(options, movie, path, out):  # a Track, the Movie and its path, 
         lap()
         cells = measure_movie(labels, movie)
         lap()
-        motion = partial(PointMotion, velocity=options.velocity)
-        linker = Sort(motion, options.gate, options.max_age, options.min_hits, options.shrink)
         linked = linker.link(cells, movie)
         tracks = Tracks(linked.cells, linked.lineage, labels)
         lap()
