@@ -16,7 +16,7 @@ from celltrack import __version__
 from celltrack.formats.ctc import find_movie, read_masks, read_tracks
 from celltrack.measure import measure_movie
 from celltrack.movie import atomic
-from celltrack.score.ctc import score
+from celltrack.score.panel import score
 from celltrack.score.overlap import overlaps
 from celltrack.track.kalman import BoxMotion, PointMotion
 from celltrack.track.sort import Sort

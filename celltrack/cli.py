@@ -19,7 +19,7 @@ COMMANDS = {  # name: (module, dataclass, help)
     "simulate": ("celltrack.formats.ctc", "Simulate", "write a simulated movie and its exact truth"),
     "segment": ("celltrack.segment.classic", "Segment", "find the cells of movies or single images"),
     "track": ("celltrack.track.sort", "Track", "segment and track movies"),
-    "score": ("celltrack.score.ctc", "Score", "score results against truth"),
+    "score": ("celltrack.score.panel", "Score", "score results against truth, draw the errors"),
     "check": ("celltrack.formats.ctc", "Check", "name every defect of truth and result folders"),
     "download": ("celltrack.formats.ctc", "Download", "fetch data sets of the Cell Tracking Challenge"),
     "show": ("celltrack.formats.ctc", "Show", "draw tracks: animated overlay and lineage"),
@@ -106,7 +106,7 @@ def main(argv=None):  # words after `celltrack`; default: those of the shell
 # %% ../nbs/64_cli.ipynb #c047
 FILES = {"01": "the movie", "01_GT": "its truth", "result/01_RES": "the result: masks and track table",
          "result/cells.csv": "one row per cell and frame", "result/run.json": "run record", "scores.csv": "all scores",
-         "lineage.png": "family trees", "overlay.gif": "animated overlay"}
+         "errors": "the worst errors of each kind", "lineage.png": "family trees", "overlay.gif": "animated overlay"}
 
 # %% ../nbs/64_cli.ipynb #c048
 @dataclass
@@ -121,8 +121,8 @@ class Demo:
 
     def run(self):
         from celltrack.formats.ctc import Simulate, read_tracks
-        from celltrack.movie import atomic, read_movie
-        from celltrack.score.ctc import read_pair, score
+        from celltrack.movie import read_movie
+        from celltrack.score.panel import Score
         from celltrack.show import save_pictures
         from celltrack.track.sort import Track, track_movie
         out = self.out
@@ -130,11 +130,8 @@ class Demo:
         movie = read_movie(out / "01")
         track_movie(Track([out / "01"]), movie, out / "01", out / "result")
         tracks = read_tracks(out / "result" / "01_RES")
-        *pair, tables, masks = read_pair(out / "01_GT", out / "result" / "01_RES")
-        scores = score(*pair, tables, masks)
-        with atomic(out / "scores.csv") as tmp: scores.to_frame().to_csv(tmp, index_label="result")
         save_pictures(movie, tracks, out)
-        print(scores)
+        Score([(out / "01_GT", out / "result" / "01_RES")], gallery=out / "errors", csv=out / "scores.csv").run()
         for name, text in FILES.items(): print(f"{out / name}: {text}")
 
 # %% ../nbs/64_cli.ipynb #c056
