@@ -333,8 +333,8 @@ def _tiff_movie(path, spacing, interval, name):
 def atomic(path):  # the final file or folder
     """Yield a temporary path beside `path`; it becomes `path` only if the block ends without an error.
 
-    An old file or folder of that name (with all that is in it) stays whole until then and is replaced. If the machine
-    stops between the two renames of a folder, both lie whole in a hidden folder `.celltrack-…` beside it.
+    What has that name stays whole until then and is replaced, but no folder by a file. If the machine stops between
+    the two renames of a folder, both lie whole in a hidden folder `.celltrack-…` beside it.
     """
     path = Path(path)
     if path.name in ("", ".."): raise InputError(f"{path}: can not be written. Name a file or folder in it")
@@ -343,7 +343,8 @@ def atomic(path):  # the final file or folder
     new, old = box / path.name, box / f"{path.name}.old"
     try:
         yield new
-        if path.is_dir() or path.exists() and new.is_dir(): os.replace(path, old)
+        if path.is_dir() and new.is_file(): raise InputError(f"{path}: a folder has this name. Give that of a file")
+        if path.exists() and (path.is_dir() or new.is_dir()): os.replace(path, old)
         os.replace(new, path)
     except BaseException:
         if os.path.lexists(old): os.replace(old, path)

@@ -20,7 +20,7 @@ from celltrack.formats.ctc import check, read_gold, write_masks, write_tracks
 from celltrack.lineage import graph, story
 from celltrack.measure import measure_movie
 from celltrack.movie import Movie, read_image
-from celltrack.score.ctc import COST, ctc, divisions, followed, match, operations, single, tables_of
+from celltrack.score.ctc import COST, biology, biology_scores, ctc, divisions, match, operations, single, tables_of
 from celltrack.score.events import events
 from celltrack.score.mot import hota, hota_scores, mot, mot_scores, sightings
 from celltrack.score.overlap import overlap, pair_up, seg, segmentation, total
@@ -29,7 +29,7 @@ from celltrack.simulate import simulate
 from celltrack.tracks import Tracks
 
 from damaged import damaged
-from oracles import CHALLENGE, CLEAR, GATE, TOLERANCES, WITHIN, Case, Sequence, clear, ctcmetrics, information, pixel_pairs
+from oracles import CHALLENGE, CLEAR, GATE, TOLERANCES, WITHIN, Case, Sequence, as_files, clear, ctcmetrics, information, pixel_pairs
 
 SHAPES = [(48, 48), (64, 40), (6, 32, 32), (8, 24, 36)]
 HOTA_NAMES = ["HOTA", "DetA", "AssA", "LocA", "DetRe", "DetPr", "AssRe", "AssPr"]
@@ -113,6 +113,17 @@ def test_challenge_is_py_ctcmetrics(whole):
             assert unknown == {k for k in ("CCA", f"BC({i})") if math.isnan(ours[k])} == ours.reasons.keys()
             compare(case, ours, theirs, {k: name for k, name in names.items() if k not in unknown})
     assert other_order
+
+
+def test_official_tf_is_that_of_py_ctcmetrics(whole):
+    "With its own numbers of the true tracks as labels: its loop over tracks ends early, in their order."
+    for case in whole:
+        x, y = (story(graph(tracks)) for tracks in (case.truth, case.result))
+        pairs, (_, number) = match(x.graph, y.graph, tables_of(case.truth, case.result)), as_files(case.truth)
+        named = np.array([number[node] for node in zip(x.graph.frame.tolist(), x.graph.label.tolist())])
+        x = x._replace(graph=x.graph._replace(label=named))
+        ours = biology_scores(biology(x, y, pairs, official=True))
+        compare(case, ours, case.challenge, {"TF": "TF, its order"})
 
 
 def test_events_are_py_ctcmetrics(whole):
@@ -283,17 +294,17 @@ def peer_reads(truth, result, metrics=ALL_METRICS):
 def test_files_give_the_same_numbers(whole, tmp_path):
     """The oracle's own reader and matching on written movies, ours from the same files, and ours from memory.
 
-    It trips over frames without cells; its TF, and what is made of it, depends on the order of labels.
+    It trips over frames without cells; its TF, and what is made of it, depends on the order of labels: `official`.
     """
     full = [c for c in whole if all(t.cells.frame.nunique() == len(t.labels) for t in (c.truth, c.result))]
     flat = [c for c in full if c.truth.labels.ndim == 2]
     for case in flat[:3] + [c for c in full if c not in flat][:3]:
         folders = write(case, tmp_path / str(case.name))
         theirs, pair = peer_reads(*folders), read_pair(*folders)
-        known = [name for name, v in theirs.items() if v is not None and not name.startswith(("TF", "BIO", "OP_"))]
+        known = [name for name, v in theirs.items() if v is not None]
         for i in TOLERANCES:
-            from_files = ctc(*pair, tolerance=i)
-            compare(case, from_files, theirs, {k: name for k, name in (CHALLENGE | within(i)).items() if name in known})
+            from_files, official = (ctc(*pair, tolerance=i, official=way) for way in (False, True))
+            compare(case, official, theirs, {k: name for k, name in (CHALLENGE | within(i)).items() if name in known})
             assert repr(from_files) == repr(ctc(case.truth, case.result, masks=case.truth.labels, tolerance=i))
 
 
@@ -441,31 +452,13 @@ def tracked(name):
     "Return our numbers of a pair of folders under the names of the official program, py-ctcmetrics and traccuracy."
     folders = GOLDEN / f"{name}_GT", GOLDEN / f"{name}_RES"
     truth, result, tables, masks = read_pair(*folders)
-    scores = [ctc(truth, result, tables, masks or truth.labels, tolerance=i) for i in TOLERANCES]
+    scores = [ctc(truth, result, tables, masks or truth.labels, tolerance=i, official=True) for i in TOLERANCES]
     found = {name: scores[0][k] for k, name in CHALLENGE.items()} | joined_flavour(truth, result, tables)
     found |= {name: s[k] for i, s in enumerate(scores) for k, name in within(i).items()}
     found |= {"Valid": not any(map(check, folders)), "gt_divisions": scores[0]["division TP"] + scores[0]["division FN"]}
     found |= dict.fromkeys(("BC", "MT", "ML"), math.nan)     # null in the file: names that py-ctcmetrics has not
-    found["TF"] = tf_in_their_order(truth, result, tables)   # ours has no break: it would change when labels are renamed
-    for i, s in enumerate(scores): found[f"BIO({i})"] = np.nanmean([found["TF"], *(s[k] for k in ("CT", f"BC({i})", "CCA"))])
     return {"official_CTC_software": scores[0].values, "py_ctcmetrics_1.3.3": found,
             "traccuracy_0.4.3": traccuracy(truth, result, tables)}
-
-
-def tf_in_their_order(truth, result, tables):
-    "Return TF as py-ctcmetrics 1.3.3 does: a result track that follows one true track to its end is not asked for others."
-    x, y = (story(graph(tracks)) for tracks in (truth, result))
-    i, j, frames = followed(x, y, single(match(x.graph, y.graph, tables)))
-    name = lambda s, piece: s.graph.label[np.unique(s.piece, return_index=True)[1]][piece].tolist()  # in files: the track
-    best, full = {}, {}
-    for b, a, part in sorted(zip(name(y, j), name(x, i), (frames / np.bincount(x.piece)[i]).tolist())):
-        full[b, a] = max(part, full.get((b, a), 0))
-    done = set()
-    for (b, a), part in full.items():
-        if b in done or best.get(a) == 1: continue
-        best[a] = max(part, best.get(a, 0))
-        if part == 1: done.add(b)
-    return np.mean([*best.values()])
 
 
 def joined_flavour(truth, result, tables):

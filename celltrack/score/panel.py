@@ -6,7 +6,8 @@
 __all__ = ['GROUPS', 'BESIDE', 'HEADLINE', 'SIDE', 'SUMS', 'REASONS', 'compare', 'score', 'panel', 'read_pair', 'open_tracks',
            'refuse', 'edge_labels', 'tracks_of', 'outlines_beside', 'table', 'general', 'to_markdown', 'dot_plot',
            'pooled', 'averaged', 'tolerance_of', 'owners', 'nodes_of_operations', 'by_track', 'bootstrap', 'errors',
-           'reasons_of', 'window', 'draw_error', 'gallery', 'save', 'Score', 'names_of', 'images_beside']
+           'reasons_of', 'window', 'draw_error', 'gallery', 'save', 'Score', 'refuse_options', 'names_of',
+           'images_beside']
 
 # %% ../../nbs/24_score.panel.ipynb #c003
 import math
@@ -68,7 +69,9 @@ def read_pair(truth, result):  # folders such as 01_GT and 01_RES
     Outlines are gold (01_GT/SEG) or else silver (01_ST/SEG), one Overlap per frame or slice; None where there are none.
     """
     sides = [open_tracks(find_movie(folder)) for folder in (truth, result)]
-    (place, a, _), (_, b, _) = sides
+    (place, a, x), (_, b, y) = sides
+    if (x.name, y.name) == ("res_track.txt", "man_track.txt"):
+        raise InputError(f"{truth} is a result and {result} a truth. Give the truth first")
     if len(a) != len(b):
         raise InputError(f"{truth} has {len(a)} frames, {result} {len(b)}. "
                          "Score a result against the truth of the same movie")
@@ -170,6 +173,7 @@ def to_markdown(frame):  # of `table`, or any other
     frame = frame.reset_index()
     lines = [list(map(show, line)) for line in (frame.columns, *frame.itertuples(index=False))]
     wide = [max(map(len, column)) for column in zip(*lines)]
+    wide[-1] = len(lines[0][-1])  # a ragged edge is shorter
     lines.insert(1, ["-" * n for n in wide])
     return "\n".join("| " + " | ".join(v.ljust(n) for v, n in zip(line, wide)) + " |" for line in lines)
 
@@ -257,11 +261,12 @@ def by_track(truth, result, overlaps=None, tolerance=1, matching="marker", margi
         out |= {f"{kind} {k}": add(*part) for k, part in zip(COUNTED, parts)}
     _, at, shared = np.unique(x.life[t] * len(y.life) + y.life[r], return_index=True, return_counts=True)
     best, c, kept = np.zeros(size, int), clear(seen), identity(seen)
+    matched, extra = add(0, c.i), add(1) - add(1, c.j)
     np.maximum.at(best, x.life[t[at]], shared)
     links = add(0, x.graph.dst)
     return out | {"cells": add(0), "links": links, "links found": links - out["EA"], "cells followed": best,
-                  "objects": add(0), "detections": add(1), "matches": add(0, c.i), "misses": add(0) - add(0, c.i),
-                  "false positives": add(1) - add(1, c.j), "switches": add(0, c.i[c.switch]),
+                  "objects": add(0), "detections": matched + extra, "matches": matched, "misses": add(0) - matched,
+                  "false positives": extra, "switches": add(0, c.i[c.switch]),
                   "MOTP sum": add(0, c.i, seen.similarity[c.pair]), "IDTP": add(0, kept.i)}
 
 # %% ../../nbs/24_score.panel.ipynb #c038
@@ -361,14 +366,14 @@ def draw_error(axes, case, movie, sides, half):  # (2, 3) axes, a row of `errors
             names = np.zeros(max(labels.max(), now.label.max()) + 1, int)
             names[now.label] = now.track
             ax.imshow(overlay(window(movie[t], centre, half), names[labels], limits))
-            if k == case.side and t in at: ax.plot(*(at[t] - centre + half)[::-1], "w+")
+            if k == case.side and t in at: ax.plot(*(at[t] - centre + half)[::-1], "wP", mec="k", mew=.5)
     for ax, who in zip(axes[:, 0], ("truth", "result")): ax.set_ylabel(who, fontsize=7)
 
 # %% ../../nbs/24_score.panel.ipynb #c048
-def gallery(movie,           # Movie, or None: cells are drawn gray
+def gallery(movie,           # Movie, or None: cells are drawn white
             truth, result,   # Tracks with labels
             overlaps=None,   # the Overlap of each frame, where it is known already
-            folder=None,     # write a PNG per kind of error
+            folder=None,     # write a PNG per kind of error here; those of an earlier result go
             worst=3,         # how many of each kind
             tolerance=1):    # frames by which a division may be early or late
     "Return {kind of error: matplotlib figure} of the worst errors, in the frames t-1, t, t+1, with the reason."
@@ -386,7 +391,10 @@ def gallery(movie,           # Movie, or None: cells are drawn gray
         for part, case in zip(np.ravel(figure.subfigures(1, len(turn))), cases.loc[turn].itertuples()):
             part.suptitle(f"{kind}: {case.reason}", fontsize=8)
             draw_error(part.subplots(2, 3), case, movie, (truth, result), half)
-        if folder: save(figure, Path(folder) / f"{kind.replace(' ', '_')}.png")
+    for kind in (*SIDE, "missed division", "invented division") if folder else ():
+        path = Path(folder) / f"{kind.replace(' ', '_')}.png"
+        if kind in pictures: save(pictures[kind], path)
+        else: path.unlink(missing_ok=True)  # of an earlier result
     return pictures
 
 
@@ -406,30 +414,30 @@ class Score:
     csv: Path | None = None  # write all numbers here, one row per sequence
     markdown: Path | None = None  # write the table here
     picture: Path | None = None  # draw the scores here, a PNG
-    interval: Literal["none", "sequences", "tracks"] = "none"  # bootstrap over these; of several sequences: pooled
+    interval: Literal["none", "sequences", "tracks"] = "none"  # bootstrap over these; of several pairs: pooled
     tolerance: int = 1  # frames by which a division, death or birth may be early or late
     field: int = 0  # leave out cells that lie wholly in a border of so many pixels
     official: bool = False  # TF, BIO and OP_CLB as the challenge's program: they depend on the order of true labels
 
     def run(self):
-        if not self.pairs: raise InputError("nothing to score. Give TRUTH RESULT, folders such as 01_GT 01_RES")
+        refuse_options(self)
         pairs, several, parts = [tuple(map(find_movie, pair)) for pair in self.pairs], [], []  # is a path wrong?
-        for pair, name in zip(pairs, names_of([result for _, result in pairs])):
+        names, short = (names_of([result for _, result in pairs], least) for least in (2, 1))
+        for pair, name in zip(pairs, names):
             truth, result, tables, masks = read_pair(*pair)
             both = [in_field(tracks, self.field) for tracks in (truth, result)]
             several.append(score(*both, tables, masks, self.tolerance, official=self.official))
             several[-1].name = name
             if self.interval == "tracks": parts.append(by_track(*both, tables, self.tolerance))
             if self.events:
-                found = event_table(*both, overlaps=tables, tolerance=self.tolerance)
-                print(f"{name}\n{found[found.verdict != 'TP'].to_string(index=False)}\n")
+                wrong = event_table(*both, overlaps=tables, tolerance=self.tolerance).query("verdict != 'TP'")
+                print(f"{name}\n{'no wrong event' if wrong.empty else wrong.to_string(index=False)}\n")
             if self.gallery:
                 folder = self.gallery / name if len(pairs) > 1 else self.gallery
                 gallery(images_beside(truth), *both, tables, folder, tolerance=self.tolerance)
         shown = several + [averaged(several), pooled(several)] * (len(several) > 1)
         ends = None if self.interval == "none" else bootstrap(parts or several, tolerance=self.tolerance)
-        text = to_markdown(table(shown, ends))
-        print(text)
+        print(text := to_markdown(table(shown, ends).rename(columns=dict(zip(names, short)))))
         rows = pd.concat([s.to_frame() for s in several]).to_csv(index_label="result")
         for file, content in ((self.markdown, text + "\n"), (self.csv, rows)):
             if file:
@@ -437,10 +445,21 @@ class Score:
         if self.picture: save(dot_plot(shown, [None] * (len(shown) - 1) + [ends]), self.picture)
 
 # %% ../../nbs/24_score.panel.ipynb #c076
-def names_of(folders):
-    "Return a name for each folder: the last two parts of its path, or as many as tell them apart."
+def refuse_options(score):  # a Score
+    "Raise `InputError` where options can not be followed, before anything is written."
+    if not score.pairs: raise InputError("nothing to score. Give TRUTH RESULT, folders such as 01_GT 01_RES")
+    if score.field < 0: raise InputError(f"field is {score.field}. Give 0 or more pixels")
+    if score.interval == "sequences" and len(score.pairs) < 2:
+        raise InputError("an interval over sequences needs several. Give more pairs, or --interval tracks")
+    if score.picture and score.picture.suffix.lower() != ".png": raise InputError(f"{score.picture}: name it .png")
+    for file in (score.csv, score.markdown, score.picture):
+        if file and file.is_dir(): raise InputError(f"{file}: a folder has this name. Give the name of a file")
+
+
+def names_of(folders, least=2):
+    "Return a name for each folder: the last parts of its path, at least so many, or as many as tell them apart."
     parts = [Path(f).resolve().parts for f in folders]
-    size = next((n for n in range(2, 20) if len({p[-n:] for p in parts}) == len(parts)), 2)
+    size = next((n for n in range(least, 20) if len({p[-n:] for p in parts}) == len(parts)), least)
     return ["/".join(p[-size:]) for p in parts]
 
 
