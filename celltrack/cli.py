@@ -17,18 +17,19 @@ from pathlib import Path
 COMMANDS = {  # name: (module, dataclass, help)
     "demo": ("celltrack.cli", "Demo", "simulate a movie, track it, score it, draw it"),
     "simulate": ("celltrack.formats.ctc", "Simulate", "write a simulated movie and its exact truth"),
-    "segment": ("celltrack.segment.classic", "Segment", "find the cells of movies or single images"),
+    "segment": ("celltrack.segment.predict", "Segment", "find the cells of movies or single images"),
     "track": ("celltrack.track.sort", "Track", "segment and track movies"),
     "score": ("celltrack.score.panel", "Score", "score results against truth, draw the errors"),
     "check": ("celltrack.formats.ctc", "Check", "name every defect of truth and result folders"),
     "download": ("celltrack.formats.ctc", "Download", "fetch data sets of the Cell Tracking Challenge"),
     "show": ("celltrack.formats.ctc", "Show", "draw tracks: animated overlay and lineage"),
+    "train-unet": ("celltrack.segment.generalist", "TrainUnet", "train a network to find cells, on your annotations"),
 }
 
 
 def usage():
     "Return the help of `celltrack` itself."
-    lines = [f"  {name:10}{text}" for name, (_, _, text) in COMMANDS.items()]
+    lines = [f"  {name:12}{text}" for name, (_, _, text) in COMMANDS.items()]
     last = "`celltrack COMMAND --help` explains one command."
     return "\n".join(["usage: celltrack COMMAND ...", "", *lines, "", last])
 
@@ -52,7 +53,8 @@ def run(name, args):
     command = getattr(import_module(module), command)
     import tyro
     given = tyro.cli(command, prog=f"celltrack {name}", args=args)
-    empty = [f.name for f in fields(given) if f.default is MISSING and getattr(given, f.name) in ([], ())]
+    needed = (f.name for f in fields(given) if f.default is MISSING and f.default_factory is MISSING)
+    empty = [name for name in needed if getattr(given, name) in ([], ())]
     if empty: return complain(f"{name} needs {empty[0]}. `celltrack {name} --help` explains it")
     return int(given.run() or 0)
 
@@ -103,12 +105,12 @@ def main(argv=None):  # words after `celltrack`; default: those of the shell
         if debug and isinstance(e, Exception): raise
         return explain(e)
 
-# %% ../nbs/64_cli.ipynb #c047
+# %% ../nbs/64_cli.ipynb #c049
 FILES = {"01": "the movie", "01_GT": "its truth", "result/01_RES": "the result: masks and track table",
          "result/cells.csv": "one row per cell and frame", "result/run.json": "run record", "scores.csv": "all scores",
          "errors": "the worst errors of each kind", "lineage.png": "family trees", "overlay.gif": "animated overlay"}
 
-# %% ../nbs/64_cli.ipynb #c048
+# %% ../nbs/64_cli.ipynb #c050
 @dataclass
 class Demo:
     "Simulate a movie, track it, score the result, draw it; prints where everything is and the scores."
@@ -134,5 +136,5 @@ class Demo:
         Score([(out / "01_GT", out / "result" / "01_RES")], gallery=out / "errors", csv=out / "scores.csv").run()
         for name, text in FILES.items(): print(f"{out / name}: {text}")
 
-# %% ../nbs/64_cli.ipynb #c056
+# %% ../nbs/64_cli.ipynb #c058
 if __name__ == "__main__" and "__file__" in globals(): sys.exit(main())  # not in a notebook

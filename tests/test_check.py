@@ -194,6 +194,14 @@ def test_a_bad_repository_is_seen(good, rule, path, text):
     assert rule(check.Repository(good))
 
 
+def test_an_extra_may_be_imported_inside_a_function_only(good):
+    write(good / "settings.ini", "[DEFAULT]\nrequirements = numpy>=1\ndev_requirements = pytest\nhpc_requirements = pytest")
+    write(good / "nbs/01_tracks.ipynb", book(py("#| export\ndef f():\n    import pytest")))
+    assert not check.requirements_are_complete(check.Repository(good))
+    write(good / "nbs/01_tracks.ipynb", book(py("#| export\nimport pytest")))
+    assert check.requirements_are_complete(check.Repository(good))
+
+
 def test_every_rule_for_repositories_has_a_bad_one(): assert {bad[0] for bad in BAD_FILES} == set(check.REPOSITORY)
 
 

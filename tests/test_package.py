@@ -65,3 +65,13 @@ def test_the_command_is_installed():
     commands = [e for e in entry_points(group="console_scripts") if e.name == "celltrack"]
     assert {e.value for e in commands} == {"celltrack.cli:main"}
     assert callable(commands[0].load())
+
+
+def test_the_network_in_the_box_is_installed_with_its_card():
+    from celltrack.segment.predict import Network, weights
+    path = Path(weights())
+    assert path.is_relative_to(Path(celltrack.__file__).parent)
+    card = path.with_suffix(".md").read_text(encoding="utf-8")
+    assert all(word in card for word in ("## Data", "## Two runs", "celltrack train-unet", "## Scores", "## Licence"))
+    assert sum(p.stat().st_size for p in path.parent.iterdir()) < 10e6
+    assert Network().parameters["depth"] > 0

@@ -359,12 +359,16 @@ def no_private_paths(repo):
 
 
 def requirements_are_complete(repo):
-    "settings.ini names every package that exported code (requirements) or the rest of the project (also dev_requirements) imports."
+    """settings.ini names every package that is imported: by exported code in requirements, by the rest also in dev_requirements.
+
+    Extras (hpc_requirements ...) serve exported code inside functions: the module must import without them."""
     parser = ConfigParser(delimiters=["="])
     parser.read(repo.root / "settings.ini", encoding="utf-8")
     clean = lambda name: re.sub(r"[-_.]+", "-", name).lower()
-    names = {key: {clean(re.match(r"[\w.-]+", r)[0]) for r in parser["DEFAULT"][key].split()} for key in ("requirements", "dev_requirements")}
+    names = {key: {clean(re.match(r"[\w.-]+", r)[0]) for r in value.split()} for key, value in parser["DEFAULT"].items()
+             if key.endswith("requirements")}
     runtime, dev = names["requirements"], names["requirements"] | names["dev_requirements"]
+    extras = runtime.union(*(names[key] for key in names if key not in ("requirements", "dev_requirements")))
     owner = {name: {COMES_WITH.get(clean(d), clean(d)) for d in dists} for name, dists in importlib.metadata.packages_distributions().items()}
     trees = [(nb.path, cell.tree, runtime if cell.exported else dev) for nb in repo.notebooks for cell in nb.code]
     files = [p for folder in ("tests", "benchmarks", "tools") for p in sorted((repo.root / folder).rglob("*.py"))]
@@ -372,12 +376,14 @@ def requirements_are_complete(repo):
     trees += [(p.relative_to(repo.root), ast.parse(p.read_text(encoding="utf-8")), dev) for p in files]
     said = {}
     for path, tree, allowed in trees:
+        deferred = {node for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for node in ast.walk(f)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Import): roots = {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level: roots = {node.module.split(".")[0]}
             else: continue
             for root in roots - set(sys.stdlib_module_names) - local:
-                if not owner.get(root, {clean(root)}) & allowed: said[f"{path}: imports {root}, which settings.ini does not require"] = None
+                inside = extras if allowed is runtime and node in deferred else allowed
+                if not owner.get(root, {clean(root)}) & inside: said[f"{path}: imports {root}, which settings.ini does not require"] = None
     return list(said)
 
 

@@ -2,6 +2,8 @@
 
 python tools/run_notebooks.py [PATH ...]    default: all. Cells flagged `real` keep their old outputs where the real movies are missing.
 """
+import base64
+import io
 import os
 import sys
 import time
@@ -10,6 +12,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbdev.clean import nbdev_clean
+from PIL import Image
 
 from check import ROOT, Cell, Repository
 
@@ -23,10 +26,22 @@ class Runner(NotebookClient):
         return await super().async_execute_cell(cell, cell_index, *args, **options)
 
 
+def smaller(nb):
+    "Turn pictures into JPEG where that takes less room: photographs; line drawings stay PNG."
+    for data in (out.get("data", {}) for cell in nb.cells for out in cell.get("outputs", [])):
+        if "image/png" not in data: continue
+        png, jpeg = base64.b64decode(data["image/png"]), io.BytesIO()
+        Image.open(io.BytesIO(png)).convert("RGB").save(jpeg, "JPEG", quality=85, subsampling=0, optimize=True)
+        if len(jpeg.getvalue()) < .9 * len(png):
+            del data["image/png"]
+            data["image/jpeg"] = base64.b64encode(jpeg.getvalue()).decode()
+
+
 def run(path):
     "Run one notebook in its folder and write it back."
     nb = nbformat.read(path, 4)
     Runner(nb, timeout=600, kernel_name="python3", record_timing=False, coalesce_streams=True, resources={"metadata": {"path": path.parent}}).execute()
+    smaller(nb)
     nbformat.write(nb, path)
     nbdev_clean(str(path))
 

@@ -5,23 +5,17 @@
 # %% auto #0
 __all__ = ['LOOKS', 'smooth', 'shrink', 'factors_of', 'background', 'noise_of', 'blobs', 'responses', 'peak_of', 'fill',
            'seeds_of', 'split', 'trim', 'tidy', 'ball', 'bright_cells', 'texture', 'halves', 'relief_cells', 'standard',
-           'decide', 'halo', 'settings_of', 'scale_of', 'naming', 'Classic', 'Segmented', 'segment_movie',
-           'side_by_side', 'places', 'Segment']
+           'decide', 'halo', 'settings_of', 'scale_of', 'naming', 'Classic', 'Segmented', 'segment_movie']
 
 # %% ../../nbs/30_segment.classic.ipynb #c003
 import contextlib
 import copy
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
 from scipy import ndimage
 from skimage import filters, measure, morphology, segmentation
-from tyro.conf import Positional, arg
 
-from ..formats.ctc import find_movie, write_masks
-from ..movie import InputError, Movie, atomic, read_image, read_movie
+from ..movie import InputError, Movie
 
 # %% ../../nbs/30_segment.classic.ipynb #c014
 def smooth(frame, sigma, scale):  # sigma in units of the finest axis; scale: size of a pixel along each axis
@@ -300,62 +294,3 @@ def segment_movie(movie, segmenter=None):  # anything with .segment(frame); defa
     "Return the label Movie of a movie; each frame is segmented when asked for."
     segmenter = segmenter or Classic().fit(movie)
     return Movie(Segmented(movie, segmenter), movie.name, movie.spacing, movie.interval, movie.first, movie.frame_shape)
-
-# %% ../../nbs/30_segment.classic.ipynb #c072
-def side_by_side(frame, labels, truth, path):  # truth may be None
-    "Write a picture of a frame, its truth and its labels."
-    import matplotlib.pyplot as plt
-    from celltrack.show import overlay
-    middle = lambda a: a if a is None or a.ndim == 2 else a[len(a) // 2]
-    count = lambda a: f"{len(np.unique(a[a > 0]))} cells"
-    shown = [("image", None), *([("truth", truth)] if truth is not None else []), ("result", labels)]
-    figure, axes = plt.subplots(1, len(shown), figsize=(3.3 * len(shown), 3.6))
-    for ax, (title, image) in zip(axes, shown):
-        ax.imshow(overlay(middle(frame), middle(image)))
-        ax.set(xticks=[], yticks=[], title=title if image is None else f"{title}: {count(image)}")
-    figure.tight_layout()
-    with atomic(path) as tmp: figure.savefig(tmp, dpi=150)
-    plt.close(figure)
-
-
-def places(movies, out):  # paths or names; the folder for the results
-    "Return (movie, folder for its results) for each movie; `InputError` for a wrong path, or two movies of one name."
-    found = {}
-    for path in map(find_movie, movies):
-        place = Path(out) / "_".join(path.resolve().with_suffix("").parts[-2:])
-        if place in found:
-            raise InputError(f"{found[place]} and {path} would both be written to {place}. Give two folders (--out)")
-        found[place] = path
-    return [(path, place) for place, path in found.items()]
-
-# %% ../../nbs/30_segment.classic.ipynb #c073
-@dataclass
-class Segment:
-    "Find the cells of movies or single images; writes one label image per frame and a picture of one frame."
-    movies: Positional[Annotated[list[Path], arg(metavar="MOVIE ...", help_behavior_hint="")]]
-    "folders of images, TIFF, PNG or JPG files, or names such as DIC-C2DH-HeLa/01"
-    out: Path = Path("segmented")       # folder for the results, one folder per movie in it
-    look: Literal["auto", "nuclei", "phase", "dic"] = "auto"  # auto: decided from the pixels
-    radius: float | None = None         # of a cell, in pixels (of the finest axis in 3D); None: measured
-    spacing: list[float] | None = None  # size of a pixel along each axis
-    truth: Path | None = None           # label image of a single image, to be shown beside the result
-
-    def run(self):
-        for path, place in places(self.movies, self.out): self.one(read_movie(path, self.spacing), place)
-
-    def one(self, movie, place):  # a Movie, the folder for its masks
-        "Segment one movie, write masks and picture, print the counts."
-        from celltrack.score.overlap import overlap, seg
-        if self.truth and len(movie) > 1:
-            raise InputError(f"{movie.name}: {len(movie)} frames; --truth is for a single image. Use `celltrack score`")
-        truth = read_image(self.truth) if self.truth else None
-        segmenter, counts, first = Classic(self.look, self.radius).fit(movie), [], []
-        def note(labels):
-            counts.append(int(labels.max()))
-            if not first: first.append(labels)
-            return labels
-        write_masks(segment_movie(movie, segmenter).map(note), place)
-        for t, n in enumerate(counts, movie.first): print(f"{place.name} frame {t}: {n} cells")
-        if truth is not None: print(f"SEG {seg([overlap(truth, first[0])])['SEG']:.3f}")
-        side_by_side(movie[0], first[0], truth, place.with_name(place.name + ".png"))
-        print(f"{place.name}: {segmenter}, {sum(counts)} cells in {len(counts)} frames -> {place}")

@@ -360,7 +360,11 @@ class Track:
     "folders or files of images, or names such as DIC-C2DH-HeLa/01"
     out: Path = Path("tracked")      # folder for the results, one folder per movie in it
     labels: Path | None = None       # folder of masks to use instead of segmenting, or its name beside each movie
-    look: Literal["auto", "nuclei", "phase", "dic"] = "auto"  # for the segmentation; auto: decided from the pixels
+    model: str = "auto"              # of the segmentation: generalist (a network), classic, or weights of your own
+    diameter: float | None = None    # of a typical cell, in pixels; None: found in the movie
+    refine: bool = False             # split a cell where the frames before and after show two
+    flips: bool = False              # mean over mirror images: four times the work of the network
+    look: Literal["auto", "nuclei", "phase", "dic"] = "auto"  # of the movie, for --model classic
     gate: float = 1.5                # a cell lies at most so many cell sizes from where it is expected
     max_age: int = 1                 # frames that a track may stay unseen
     min_hits: int = 1                # cells that confirm a track
@@ -370,7 +374,9 @@ class Track:
     interval: float = 1.0            # minutes between frames
 
     def run(self):
-        from celltrack.segment.classic import places
+        from celltrack.segment.predict import places
+        if self.labels and (self.model != "auto" or self.diameter):
+            raise InputError("--labels are used as they are: --model and --diameter go without them")
         found = places(self.movies, self.out)
         for file in (place / name for _, place in found for name in FILES):
             if file.is_dir(): raise InputError(f"{file}: a folder, where a file is to be written. Give another --out")
@@ -379,6 +385,7 @@ class Track:
 # %% ../../nbs/42_track.sort.ipynb #c056
 def track_movie(options, movie, path, out):  # a Track, the Movie and its path, the folder to write into
     "Run the whole road for one movie and write its files; return the Tracks."
+    from celltrack.segment.predict import refine
     masks, clock = out / f"{path.resolve().stem}_RES", [time.perf_counter()]
     keep_others(masks, ["mask000.tif"])
     motion = partial(PointMotion, velocity=options.velocity)
@@ -386,7 +393,8 @@ def track_movie(options, movie, path, out):  # a Track, the Movie and its path, 
     lap = lambda: clock.append(time.perf_counter())
     with tempfile.TemporaryDirectory() as folder:
         if options.labels: labels, origin = open_labels(options.labels, movie, path), str(options.labels)
-        else: labels, origin = segment_to_disk(movie, options.look, folder)
+        else: labels, origin = segment_to_disk(movie, options, folder)
+        if options.refine: labels = refine(labels)
         lap()
         cells = measure_movie(labels, movie)
         lap()
@@ -406,15 +414,15 @@ def track_movie(options, movie, path, out):  # a Track, the Movie and its path, 
     return tracks
 
 # %% ../../nbs/42_track.sort.ipynb #c057
-def segment_to_disk(movie, look, folder):
+def segment_to_disk(movie, options, folder):
     "Segment frame by frame; return the label Movie of the files written, and what was used to make them."
-    from celltrack.segment.classic import Classic, segment_movie
-    segmenter = Classic(look).fit(movie)
+    from celltrack.segment.predict import open_segmenter, segment_movie
+    segmenter = open_segmenter(movie, options.model, options.diameter, options.look, options.flips)
     labels = segment_movie(movie, segmenter)
     with tqdm(total=len(movie), desc="segment", disable=None) as bar:
         write_masks(labels.map(lambda image: bar.update() or image), Path(folder) / "masks")
-    used = {"segmenter": "Classic", "look": segmenter.look, "radius": segmenter.radius, "dark": segmenter.sign < 0}
-    return read_masks(Path(folder) / "masks", movie.spacing, movie.interval)[0], used
+    used = {k: getattr(segmenter, k) for k in ("look", "radius", "sign", "name", "diameter", "parameters") if hasattr(segmenter, k)}
+    return read_masks(Path(folder) / "masks", movie.spacing, movie.interval)[0], {"segmenter": type(segmenter).__name__, **used}
 
 
 def open_labels(folder, movie, path):
@@ -449,7 +457,7 @@ def write_picture(movie, tracks, path):
 
 def write_record(options, movie, tracks, more, path):
     "Write versions, parameters as asked for and as used, seed, counts and seconds as JSON."
-    packages = {p: version(p) for p in ("numpy", "scipy", "pandas", "scikit-image", "tifffile")}
+    packages = {p: version(p) for p in ("numpy", "scipy", "pandas", "scikit-image", "tifffile", "torch")}
     record = {"command": "track", "movie": movie.name, "shape": movie.shape, "spacing": movie.spacing, "parameters": asdict(options),
               **more, "tracks": len(tracks), "divisions": len(tracks.divisions()), "seed": None,
               "versions": {"celltrack": __version__, "python": platform.python_version(), **packages}}
