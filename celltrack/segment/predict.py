@@ -120,7 +120,7 @@ def find_diameter(model, frames, **parameters):  # frames (y, x)
     off = np.ma.log(sizes / ladder[:, None]).mean(1).filled(np.nan)  # above 0: larger than given
     falls = [k for k in range(len(ladder) - 1) if off[k] >= 0 > off[k + 1]]
     if not falls: return float(np.ma.median(sizes[peaks.argmax()]))  # smaller or larger than the ladder
-    k = max(falls, key=lambda k: (peaks[k] + peaks[k + 1]) * min(off[k] - off[k + 1], np.log(1.5)))
+    k = max(falls, key=lambda k: (peaks[k] + peaks[k + 1])**4 * min(off[k] - off[k + 1], np.log(1.5)))
     return float(ladder[k] * 1.5 ** (off[k] / (off[k] - off[k + 1])))
 
 # %% ../../nbs/35_segment.predict.ipynb #c049
