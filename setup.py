@@ -18,7 +18,7 @@ setup(
     package_data={"celltrack": cfg["package_data"].split()},
     python_requires=">=" + cfg["min_python"],
     install_requires=cfg["requirements"].split(),
-    extras_require={"dev": cfg["dev_requirements"].split(), "hpc": cfg["hpc_requirements"].split()},
+    extras_require={key.removesuffix("_requirements"): value.split() for key, value in cfg.items() if key.endswith("_requirements")},
     entry_points={"console_scripts": cfg["console_scripts"].split(),
                   "nbdev": ["celltrack = celltrack._modidx:d"]},  # lets the docs link names to their pages
     zip_safe=False)

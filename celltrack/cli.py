@@ -18,8 +18,9 @@ COMMANDS = {  # name: (module, dataclass, help)
     "demo": ("celltrack.cli", "Demo", "simulate a movie, track it, score it, draw it"),
     "simulate": ("celltrack.formats.ctc", "Simulate", "write a simulated movie and its exact truth"),
     "segment": ("celltrack.segment.predict", "Segment", "find the cells of movies or single images"),
-    "track": ("celltrack.track.sort", "Track", "segment and track movies"),
+    "track": ("celltrack.compare", "Track", "segment and track movies"),
     "score": ("celltrack.score.panel", "Score", "score results against truth, draw the errors"),
+    "compare": ("celltrack.compare", "Compare", "run several trackers and rivals on movies with truth"),
     "check": ("celltrack.formats.ctc", "Check", "name every defect of truth and result folders"),
     "download": ("celltrack.formats.ctc", "Download", "fetch data sets of the Cell Tracking Challenge"),
     "show": ("celltrack.formats.ctc", "Show", "draw tracks: animated overlay and lineage"),
@@ -126,7 +127,7 @@ class Demo:
         from celltrack.movie import read_movie
         from celltrack.score.panel import Score
         from celltrack.show import save_pictures
-        from celltrack.track.sort import Track, track_movie
+        from celltrack.compare import Track, track_movie
         out = self.out
         Simulate(self.frames, self.size, 0, self.cells, self.look, self.seed, out).run()
         movie = read_movie(out / "01")
