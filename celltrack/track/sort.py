@@ -185,9 +185,14 @@ class Tracker:
         src, dst = np.delete(src, split), np.delete(dst, split)
         live.update(src, seen[dst], rows[dst])
         new[dst] = False
-        if live.age.max(initial=0) > self.max_age: live.keep(live.age <= self.max_age)
+        stays = self.stays(live)
+        if not stays.all(): live.keep(stays)
         live.start(seen[new], rows[new], parent[new])
+        self.note(src, dst, stays, new)
         return self.emit(live)
+
+    def stays(self, live): return live.age <= self.max_age
+    def note(self, src, dst, stays, new): pass  # for trackers that remember more of a track
 
     def table(self, cells, row, before, ident):
         "Return the cells put out, with column `track`, and the interpolated ones where asked for."
