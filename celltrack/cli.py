@@ -23,8 +23,11 @@ COMMANDS = {  # name: (module, dataclass, help)
     "compare": ("celltrack.compare", "Compare", "run several trackers and rivals on movies with truth"),
     "check": ("celltrack.formats.ctc", "Check", "name every defect of truth and result folders"),
     "download": ("celltrack.formats.ctc", "Download", "fetch data sets of the Cell Tracking Challenge"),
+    "convert": ("celltrack.formats.mot", "Convert", "turn tracks into COCO, MOT or the challenge's form"),
     "show": ("celltrack.formats.ctc", "Show", "draw tracks: animated overlay and lineage"),
     "train-unet": ("celltrack.segment.generalist", "TrainUnet", "train a network to find cells, on your annotations"),
+    "train-reid": ("celltrack.track.reid", "TrainReid", "train a network to know cells again, on your tracks"),
+    "tune": ("celltrack.tune", "Tune", "search for good settings; goes on where it stopped"),
 }
 
 

@@ -166,7 +166,7 @@ class Plan:
     "How a network is trained."
     steps: int = 2000            # batches
     rate: float = 2e-3           # largest learning rate
-    optimizer: Literal["adamw", "sgd"] = "adamw"  # sgd: with momentum .99, as in 2015
+    optimizer: Literal["adamw", "adam", "nesterov", "sgd"] = "adamw"  # sgd: with momentum .99, as in 2015; nesterov: .9
     decay: float = 1e-2          # weight decay
     warmup: float = .1           # share of the steps in which the learning rate grows
     clip: float = 1.             # largest norm of the gradient, 0: any
@@ -186,6 +186,9 @@ def rate_at(step, plan):
 
 def make_optimizer(model, plan):
     "Return the optimizer of a plan."
+    if plan.optimizer == "nesterov":
+        return torch.optim.SGD(model.parameters(), plan.rate, momentum=.9, weight_decay=plan.decay, nesterov=True)
+    if plan.optimizer == "adam": return torch.optim.Adam(model.parameters(), plan.rate)
     if plan.optimizer == "sgd":
         return torch.optim.SGD(model.parameters(), plan.rate, momentum=.99, weight_decay=plan.decay)
     return torch.optim.AdamW(model.parameters(), plan.rate, weight_decay=plan.decay)

@@ -207,7 +207,7 @@ def limited(src, dst, cost, most):
 class DeepSort(Looking):
     """Linker and online tracker after DeepSORT, for cells: SORT whose matches also count how alike two cells look.
 
-    The latest tracks choose first; one unseen for k frames may be √k gates away. Divisions are left to `Divide(DeepSort())`.
+    Without a weight it is `Sort(shrink=0)`. Divisions are left to `Divide(DeepSort())`.
     `DeepSort.reference()` is the paper's program. 2D and 3D, masks or boxes. Wojke et al., ICIP 2017.
     """
     def __init__(self, eyes="reid",   # who looks: `embed(movie, cells)`; reid: those in the package; None: motion alone
@@ -215,7 +215,7 @@ class DeepSort(Looking):
                  even=.5,             # cosine that speaks neither for nor against
                  budget=5,            # looks that a track remembers
                  motion=PointMotion,  # as for Sort, and so are all below
-                 gate=1.25, max_age=2, min_hits=1, fill=False, size=None, spacing=None):
+                 gate=1.25, max_age=1, min_hits=1, fill=False, size=None, spacing=None):
         Sort(motion, gate, max_age, min_hits, 0, fill, size, spacing)  # refuses what can not be
         if not (np.isfinite([weight, even]).all() and weight >= 0 and budget >= 1):
             raise InputError(f"DeepSort: weight {weight}, even {even}, budget {budget}. Give a weight from 0 and a budget from 1 on")
@@ -233,16 +233,10 @@ class DeepSort(Looking):
     def emit(self, live): return confirm(self, live)
 
     def match(self, expected, seen):
-        found, free = [(np.zeros(0, int),) * 2], np.arange(len(seen))
-        for age in np.unique(self.live.age):
-            tracks = np.flatnonzero(self.live.age == age)
-            src, dst, gain = near(expected[tracks], seen[free], self.gate * age**.5)
-            src, dst = tracks[src], free[dst]
-            gain = gain + iou(expected[src], seen[dst])
-            if self.weight: gain = gain + self.weight * (self.gallery.likeness(src, self.now, dst) - self.even)
-            found.append(assign(src, dst, -gain))
-            free = np.delete(free, np.searchsorted(free, found[-1][1]))
-        return tuple(np.concatenate(x) for x in zip(*found))
+        src, dst, gain = near(expected, seen, self.gate)
+        gain = gain + iou(expected[src], seen[dst])
+        if self.weight: gain = gain + self.weight * (self.gallery.likeness(src, self.now, dst) - self.even)
+        return assign(src, dst, -gain)
 
 # %% ../../nbs/45_track.deepsort.ipynb #c045
 def select(cells, min_confidence=0.0, nms_max_overlap=1.0):  # a table with boxes and `score`

@@ -390,7 +390,7 @@ class TrainReid:
     width: int = 24                      # of the network
     steps: int = 2000                    # batches
     rate: float = 2e-3                   # largest learning rate
-    optimizer: Literal["adamw", "sgd"] = "adamw"  # sgd: with momentum .99
+    optimizer: Literal["adamw", "adam", "nesterov", "sgd"] = "adamw"  # sgd: with momentum .99; nesterov: .9
     precision: Literal["32", "bf16"] = "32"       # bf16: faster where the chip knows it
     every: int = 200                     # steps from one validation and backup to the next
     seed: int = 0
