@@ -160,7 +160,7 @@ def rivals(case):
     lap = {"LapTrack, splitting": LapTrack()} if find_spec("laptrack") else {}
     return lap | {"overlap, dividing": OverlapDivision(case.labels), "oracle": Oracle(case)}
 
-# %% ../nbs/60_compare.ipynb #c025
+# %% ../nbs/60_compare.ipynb #c027
 class OverlapDivision:
     """Linker, a rival: every cell joins the cell of the frame before that covers most of it, at least `share`.
 
@@ -182,7 +182,7 @@ class OverlapDivision:
         src, dst = np.array(pairs, int).reshape(-1, 2).T
         return from_links(cells, src, dst, movie=movie)
 
-# %% ../nbs/60_compare.ipynb #c026
+# %% ../nbs/60_compare.ipynb #c028
 class LapTrack:
     """Linker, a rival: LapTrack (Fukai & Kawaguchi 2023) with splitting, and gaps of two frames.
 
@@ -209,7 +209,7 @@ class LapTrack:
             dst += ends["first"].loc[splits.child_track_id].tolist()
         return from_links(cells, np.array(src, int), np.array(dst, int), max_children=None, movie=movie)
 
-# %% ../nbs/60_compare.ipynb #c028
+# %% ../nbs/60_compare.ipynb #c030
 class Oracle:
     "Linker: links the detections by the truth. What it can not reach, no linker can."
     def __init__(self, case): self.case = case
@@ -228,7 +228,7 @@ class Oracle:
         links = pd.DataFrame({"src": cell[before[seen]], "dst": cell[seen]}).query("src != dst").drop_duplicates("dst")
         return from_links(cells, links.src.to_numpy(), links.dst.to_numpy(), max_children=None, movie=movie)
 
-# %% ../nbs/60_compare.ipynb #c029
+# %% ../nbs/60_compare.ipynb #c031
 COLUMNS = "LNK", "CT", "TF", "BC(i)", "CCA", "BIO(i)", "TRA", "IDF1", "HOTA", "division F1"
 
 
@@ -258,7 +258,7 @@ def rivals(case):
     lap = {"LapTrack, splitting": LapTrack()} if find_spec("laptrack") else {}
     return lap | {"overlap, dividing": OverlapDivision(case.labels), "oracle": Oracle(case)}
 
-# %% ../nbs/60_compare.ipynb #c045
+# %% ../nbs/60_compare.ipynb #c047
 FILES, Tracker = ("cells.csv", "tracks.png", "run.json"), Literal[tuple(TRACKERS)]
 
 
@@ -291,7 +291,7 @@ class Track:
             if file.is_dir(): raise InputError(f"{file}: a folder, where a file is to be written. Give another --out")
         for path, place in found: track_movie(self, read_movie(path, self.spacing, self.interval), path, place)
 
-# %% ../nbs/60_compare.ipynb #c046
+# %% ../nbs/60_compare.ipynb #c048
 def track_movie(options, movie, path, out):  # a Track, the Movie and its path, the folder to write into
     "Run the whole road for one movie and write its files; return the Tracks."
     from celltrack.segment.predict import refine
@@ -322,14 +322,14 @@ def track_movie(options, movie, path, out):  # a Track, the Movie and its path, 
     print(f"{movie.name}: {len(movie)} frames, {len(cells)} cells, {len(tracks)} tracks, {len(tracks.divisions())} divisions -> {out}")
     return tracks
 
-# %% ../nbs/60_compare.ipynb #c047
+# %% ../nbs/60_compare.ipynb #c049
 def settings_of(linker):
     "Return the plain parameters of a linker, for the record; those of a wrapped linker under `linker`."
     plain = {k: v for k, v in vars(linker).items() if isinstance(v, (bool, int, float, str)) and k not in ("frame", "count", "first_row")}
     inner = getattr(linker, "linker", None)
     return {"class": type(linker).__name__, **plain, **({"linker": settings_of(inner)} if inner is not None else {})}
 
-# %% ../nbs/60_compare.ipynb #c048
+# %% ../nbs/60_compare.ipynb #c050
 def segment_to_disk(movie, options, folder):
     "Segment frame by frame; return the label Movie of the files written, and what was used to make them."
     from celltrack.segment.predict import open_segmenter, segment_movie
@@ -350,7 +350,7 @@ def open_labels(folder, movie, path):
         raise InputError(f"{folder}: {describe(labels, 'masks')}; {movie.name} has {describe(movie, 'frames')}. Give one mask per frame")
     return labels
 
-# %% ../nbs/60_compare.ipynb #c049
+# %% ../nbs/60_compare.ipynb #c051
 def log_frames(cells, tracks, movie):
     "Print one line per frame: cells found, tracks alive, tracks that start and end."
     count = lambda values: np.bincount(values, minlength=len(movie))
@@ -379,7 +379,7 @@ def write_record(options, movie, tracks, more, path):
               "versions": {"celltrack": __version__, "python": platform.python_version(), **packages}}
     with atomic(path) as tmp: tmp.write_text(json.dumps(record, indent=2, default=str) + "\n")
 
-# %% ../nbs/60_compare.ipynb #c054
+# %% ../nbs/60_compare.ipynb #c056
 @dataclass
 class Compare:
     "Run several trackers on the same detections of movies with truth; prints and writes a table of scores."
@@ -406,7 +406,7 @@ def compare(case, trackers, seeds=0):  # Case, {name: linker}, runs on damaged d
     hurt = [pd.concat(runs).groupby("tracker", sort=False, as_index=False).mean(numeric_only=True).assign(detections="damaged")] if runs else []
     return pd.concat([clean, *hurt]).assign(movie=case.name)
 
-# %% ../nbs/60_compare.ipynb #c055
+# %% ../nbs/60_compare.ipynb #c057
 @dataclass
 class Case:
     "A movie with truth and detections, to compare linkers on: overlaps and cells are measured once."

@@ -363,7 +363,8 @@ def explain(tracks, movie=None, weights=None, **options):  # as in `divide`
 # %% ../../nbs/43_track.divide.ipynb #c059
 def fates(tracks,        # Tracks
           movie=None,    # the Movie, to know the edge of the picture and the last frame
-          shrunk=.6):    # a dying cell's last area, as a fraction of the median over its track
+          shrunk=.6,     # a dying cell's last area, as a fraction of the median over its track
+          changed=.4):   # or the change of its rank in brightness, where it is smaller than .85 of the median
     "Return Tracks in which tracks that end early and have no child have left, died, or have an unknown fate."
     v, l = lives(tracks, movie), tracks.lineage.copy()
     film = next((m for m in (movie, tracks.labels) if m is not None), None)
@@ -375,8 +376,10 @@ def fates(tracks,        # Tracks
         far = np.multiply(film.frame_shape, film.spacing)
         step = np.where(v.before[last] >= 0, apart(v, last, v.before[last]), 0)[:, None]
         leaving = leaving | ((v.low[last] < step) | (v.high[last] > far - step))[:, -2:].any(1)
-    usual = pd.Series(v.area).groupby(v.track).median().reindex(v.track[last]).to_numpy()
-    fate = np.where(leaving, "left", np.where(v.area[last] < shrunk * usual, "died", "unknown"))
+    usual, light = (pd.Series(x).groupby(v.track).median().reindex(v.track[last]).to_numpy() for x in (v.area, v.light))
+    share = v.area[last] / usual
+    dying = (share < shrunk) | (share < .85) & (abs(v.light[last] - light) > changed)
+    fate = np.where(leaving, "left", np.where(dying, "died", "unknown"))
     known = dict(zip(l.track, l.fate)) | dict(zip(v.track[last].tolist(), fate.tolist()))
     l["fate"] = [known[track] for track in l.track]
     return Tracks(tracks.cells, l, tracks.labels, tracks.max_children)
