@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['TRACKERS', 'COLUMNS', 'FILES', 'Tracker', 'Case', 'open_case', 'damaged', 'BoxOverlap', 'flow', 'deepsort', 'divided',
            'open_tracker', 'judge', 'rows_of', 'rivals', 'OverlapDivision', 'LapTrack', 'Oracle', 'Track',
-           'track_movie', 'settings_of', 'segment_to_disk', 'open_labels', 'log_frames', 'write_picture',
-           'write_record', 'Compare', 'compare']
+           'track_movie', 'tuned_settings', 'settings_of', 'segment_to_disk', 'open_labels', 'log_frames',
+           'write_picture', 'write_record', 'Compare', 'compare']
 
 # %% ../nbs/60_compare.ipynb #c003
 import json
@@ -275,6 +275,7 @@ class Track:
     flips: bool = False              # mean over mirror images: four times the work of the network
     look: Literal["auto", "nuclei", "phase", "dic"] = "auto"  # of the movie, for --model classic
     tracker: Tracker = "sort-divide"  # see chapter 60
+    tuned: Path | None = None        # sort-best.json of `celltrack tune sort`: its settings
     gate: float | None = None        # a cell lies at most so many cell sizes from where it is expected
     max_age: int | None = None       # frames that a track may stay unseen
     min_hits: int | None = None      # cells that confirm a track
@@ -298,6 +299,7 @@ def track_movie(options, movie, path, out):  # a Track, the Movie and its path, 
     masks, clock = out / f"{path.resolve().stem}_RES", [time.perf_counter()]
     keep_others(masks, ["mask000.tif"])
     asked = {k: getattr(options, k) for k in ("gate", "max_age", "min_hits") if getattr(options, k) is not None}
+    if options.tuned is not None: asked = tuned_settings(options.tuned) | asked
     if options.velocity is not None: asked["motion"] = partial(PointMotion, velocity=options.velocity)
     linker = open_tracker(options.tracker, **asked)  # refuses before the long work
     lap = lambda: clock.append(time.perf_counter())
@@ -323,6 +325,15 @@ def track_movie(options, movie, path, out):  # a Track, the Movie and its path, 
     return tracks
 
 # %% ../nbs/60_compare.ipynb #c049
+def tuned_settings(path):
+    "Return the settings that `celltrack tune sort` found best, from its sort-best.json."
+    try: record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e: raise InputError(f"{path}: can not be read as JSON ({e}). Give sort-best.json of `celltrack tune sort`") from None
+    if not isinstance(record, dict) or record.get("study") != "sort" or not isinstance(record.get("best"), dict):
+        raise InputError(f"{path}: no settings of SORT. Give sort-best.json of `celltrack tune sort`")
+    return record["best"]
+
+
 def settings_of(linker):
     "Return the plain parameters of a linker, for the record; those of a wrapped linker under `linker`."
     plain = {k: v for k, v in vars(linker).items() if isinstance(v, (bool, int, float, str)) and k not in ("frame", "count", "first_row")}
