@@ -28,7 +28,7 @@ from celltrack.tracks import Tracks, from_links
 
 MOVIES = {"DIC-C2DH-HeLa": 1, "Fluo-N2DH-SIM+": 3, "Fluo-N2DL-HeLa": 1, "PhC-C2DL-PSC": 2}  # tolerance of the challenge, in frames
 LOOKS, SIMULATED, GATES, STRIDES, LESSONS, EXAMS = ("nuclei", "dic", "phase"), 12, (1., 1.25), (2,), (20, 21), (0, 1, 2)
-HIDDEN, STEPS, SEEDS = 12, 400, (0, 1)
+HIDDEN, STEPS, DECAY, SEEDS = 12, 400, 2., (0, 1)
 
 
 def held(movie): return Movie(np.stack([np.asarray(frame) for frame in movie]), movie.name, movie.spacing, movie.interval)
@@ -99,7 +99,7 @@ def main():
     for case in [*map(simulated, range(SIMULATED)), *map(real, MOVIES)]:
         lessons[case.name] = [(c, r) for c, r in examples(case) if len(r)]
         print(case.name, sum(len(r) for _, r in lessons[case.name]), "newborns", flush=True)
-    teach = lambda left_out: learn([e for name, some in lessons.items() if name != left_out for e in some], HIDDEN, STEPS, seeds=SEEDS)
+    teach = lambda left_out: learn([e for name, some in lessons.items() if name != left_out for e in some], HIDDEN, STEPS, decay=DECAY, seeds=SEEDS)
     weights, rows = teach(None), []
     for name in MOVIES:
         case = real(name)
@@ -109,7 +109,7 @@ def main():
     table = pd.concat(rows)[["movie", "weights", "detections", "LNK", "BIO", "IDF1", "division F1"]].round(4)
     here = Path(__file__).parents[1]
     record = {"command": "python benchmarks/divide.py", "movies": list(MOVIES), "simulated": SIMULATED, "gates": GATES, "strides": STRIDES,
-              "newborns": {name: sum(len(r) for _, r in some) for name, some in lessons.items()}, "hidden": HIDDEN, "steps": STEPS,
+              "newborns": {name: sum(len(r) for _, r in some) for name, some in lessons.items()}, "hidden": HIDDEN, "steps": STEPS, "decay": DECAY,
               "seeds": SEEDS, "damage of lessons": LESSONS, "damage of exams": EXAMS, "cpus": os.cpu_count(),
               "seconds": round(time.perf_counter() - start, 1), "versions": {"celltrack": __version__, "python": platform.python_version(),
               **{p: version(p) for p in ("numpy", "scipy", "torch")}}}
