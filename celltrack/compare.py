@@ -10,7 +10,6 @@ __all__ = ['TRACKERS', 'COLUMNS', 'FILES', 'Tracker', 'Case', 'open_case', 'dama
 
 # %% ../nbs/60_compare.ipynb #c003
 import json
-import math
 import platform
 import tempfile
 import time
