@@ -28,7 +28,7 @@ from celltrack.tracks import Tracks, from_links
 
 MOVIES = {"DIC-C2DH-HeLa": 1, "Fluo-N2DH-SIM+": 3, "Fluo-N2DL-HeLa": 1, "PhC-C2DL-PSC": 2}  # tolerance of the challenge, in frames
 LOOKS, SIMULATED, GATES, STRIDES, LESSONS, EXAMS = ("nuclei", "dic", "phase"), 12, (1., 1.25), (2,), (20, 21), (0, 1, 2)
-HIDDEN, STEPS, DECAY, SEEDS = 12, 400, .1, (0, 1)
+HIDDEN, STEPS, DECAY, SEEDS = 12, 400, 2., (0, 1)
 
 
 def held(movie): return Movie(np.stack([np.asarray(frame) for frame in movie]), movie.name, movie.spacing, movie.interval)

@@ -291,7 +291,7 @@ def learn(examples,     # [(Choices, rows of the right stories)], one for each m
           hidden=12,    # units of a network
           steps=400,    # over all examples
           rate=.02,     # learning rate, largest
-          decay=.1,     # of the weights, per unit of rate
+          decay=2.,     # of the weights, per unit of rate
           seeds=(0, 1)):  # one network each; they are averaged
     "Return the weights for `utilities`: a dict of float32 arrays."
     import torch
