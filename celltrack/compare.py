@@ -227,36 +227,6 @@ class Oracle:
         links = pd.DataFrame({"src": cell[before[seen]], "dst": cell[seen]}).query("src != dst").drop_duplicates("dst")
         return from_links(cells, links.src.to_numpy(), links.dst.to_numpy(), max_children=None, movie=movie)
 
-# %% ../nbs/60_compare.ipynb #c031
-COLUMNS = "LNK", "CT", "TF", "BC(i)", "CCA", "BIO(i)", "TRA", "IDF1", "HOTA", "division F1"
-
-
-def judge(case, tracks):  # Case, Tracks of its cells
-    "Return the scores of a result: challenge's with the movie's tolerance, division F1 within one frame."
-    found = Tracks(tracks.cells, tracks.lineage, case.labels, max_children=None)
-    s = score(case.truth, found, case.tables, tolerance=case.tolerance, official=True)
-    one = s if case.tolerance == 1 else score(case.truth, found, case.tables, official=True)
-    named = {k.replace("(i)", ""): s[k.replace("i", str(case.tolerance)) if "(i)" in k else k] for k in COLUMNS[:-1]}
-    return named | {"division F1": one["division F1"]} | {k: one.counts[k] for k in ("division TP", "division FP", "division FN")}
-
-
-def rows_of(case, trackers):  # {name: linker}
-    "Return a table with a row per tracker: scores, tracks, seconds."
-    rows = []
-    for name, tracker in trackers.items():
-        begin = time.perf_counter()
-        found = tracker.link(case.cells, case.movie)
-        seconds = time.perf_counter() - begin
-        rows.append({"tracker": name, **judge(case, found), "tracks": len(found), "seconds": seconds})
-    return pd.DataFrame(rows)
-
-
-def rivals(case):
-    "Return {name: linker} of the rivals and the oracle of a Case; LapTrack only where it is installed."
-    from importlib.util import find_spec
-    lap = {"LapTrack, splitting": LapTrack()} if find_spec("laptrack") else {}
-    return lap | {"overlap, dividing": OverlapDivision(case.labels), "oracle": Oracle(case)}
-
 # %% ../nbs/60_compare.ipynb #c047
 FILES, Tracker = ("cells.csv", "tracks.png", "run.json"), Literal[tuple(TRACKERS)]
 
@@ -415,33 +385,3 @@ def compare(case, trackers, seeds=0):  # Case, {name: linker}, runs on damaged d
     runs = [rows_of(c, trackers | rivals(c)) for c in (damaged(case, seed) for seed in range(seeds))]
     hurt = [pd.concat(runs).groupby("tracker", sort=False, as_index=False).mean(numeric_only=True).assign(detections="damaged")] if runs else []
     return pd.concat([clean, *hurt]).assign(movie=case.name)
-
-# %% ../nbs/60_compare.ipynb #c057
-@dataclass
-class Case:
-    "A movie with truth and detections, to compare linkers on: overlaps and cells are measured once."
-    name: str
-    movie: Movie
-    truth: Tracks       # with labels
-    labels: Movie       # the detections
-    tolerance: int = 1  # frames, of BIO and BC
-
-    @cached_property
-    def cells(self): return measure_movie(self.labels, self.movie)
-    @cached_property
-    def tables(self): return overlaps(self.truth.labels, self.labels)
-
-
-def open_case(truth,          # folder such as 01_GT, or a name such as DIC-C2DH-HeLa/01_GT
-              labels=None,    # folder of the detections, or its name beside the truth; None: silver, else gold masks
-              tolerance=1):
-    "Return the Case of a folder of truth, with the movie and the detections beside it."
-    folder = find_movie(truth)
-    stem = folder.resolve().name.removesuffix("_GT")
-    beside = [folder.parent / stem.join(k) for k in (("", "_ST/SEG"), ("", "_GT/SEG"))] if labels is None else [folder.parent / labels, Path(labels)]
-    true, movie = read_tracks(folder), read_movie(folder.parent / stem)
-    place = next((p for p in beside if p.is_dir()), None)
-    if place is None: raise InputError(f"{folder}: no masks {' or '.join(map(str, beside))}. Give --labels")
-    masks = read_masks(place)[0]
-    if len(masks) != len(true.labels): raise InputError(f"{place}: {len(masks)} masks for {len(true.labels)} frames of truth. Give one per frame")
-    return Case(f"{folder.parent.name}/{stem}", movie, true, masks, tolerance)

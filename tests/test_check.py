@@ -83,6 +83,7 @@ BAD = [
     (check.exported_is_plain, put(py("#| export\nfrom fastcore.test import test_eq"))),
     (check.exported_is_plain, put(py("#| export\nimport nbdev.test"))),
     (check.exported_is_plain, put(py("#| export\ndef f(): display(1)"))),
+    (check.exported_once, put(py("#| export\ndef f(): \"F.\""), py("#| export\ndef f(): \"F.\""))),
     (check.public_is_documented, put(py("#| exports\ndef bare(a): return a"))),
     (check.public_is_documented, put(py("#| export\nclass Bare: pass"))),
     (check.public_is_documented, put(py("#| exports\ndef wordy(a):\n    '''One.\n" + "\n    more" * 8 + "\n    '''"))),

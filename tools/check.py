@@ -9,6 +9,7 @@ import json
 import re
 import symtable
 import sys
+from collections import Counter
 from configparser import ConfigParser
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -186,6 +187,12 @@ def exported_is_plain(nb):
             said += [f"cell {cell.index}: exported code imports {name}" for name in sorted(roots & {"nbdev", "fastcore", "execnb"})]
         if any(ast.unparse(node.func) == "display" for node in cell.walk(ast.Call)): said += [f"cell {cell.index}: display in exported code"]
     return said
+
+
+def exported_once(nb):
+    "No function or class is exported twice by a notebook."
+    names = Counter(node.name for cell in nb.exported for node in cell.tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef)))
+    return [f"{name} is exported {n} times" for name, n in names.items() if n > 1]
 
 
 def public_is_documented(nb):
@@ -387,7 +394,7 @@ def requirements_are_complete(repo):
     return list(said)
 
 
-CHAPTER = [name_is_module, title_and_question, imports_from_lower, imports_isolated, exported_is_plain, public_is_documented,
+CHAPTER = [name_is_module, title_and_question, imports_from_lower, imports_isolated, exported_is_plain, exported_once, public_is_documented,
            chapter_size, closing_sections, exercises_answered, real_cells_stand_alone]
 EVERY = [cells_are_short, file_is_small, outputs_are_stored, outputs_are_reproducible]
 REPOSITORY = [numbers_are_unique, no_orphan_answers, sidebar_is_complete, no_stale_modules, index_maps_chapters, notebooks_fit,
