@@ -26,6 +26,7 @@ from tyro.conf import Positional, arg
 
 from . import __version__
 from .formats.ctc import find_movie, keep_others, read_masks, read_tracks, write_masks, write_tracks
+from .link.graph import true_links
 from .measure import measure_movie
 from .movie import InputError, Movie, atomic, read_movie
 from .score.overlap import overlaps
@@ -214,18 +215,7 @@ class Oracle:
     def __init__(self, case): self.case = case
 
     def link(self, cells, movie=None):
-        from celltrack.lineage import graph
-        g, names = graph(self.case.truth), {k: i for i, k in enumerate(zip(cells.frame.tolist(), cells.label.tolist()))}
-        before, cell = np.full(len(g.frame), -1), np.full(len(g.frame), -1)
-        before[g.dst] = g.src
-        node = {k: i for i, k in enumerate(zip(g.frame.tolist(), g.label.tolist()))}
-        for t, o in enumerate(self.case.tables):
-            for a, b in zip(o.truth_labels[o.truth[o.matched]].tolist(), o.result_labels[o.result[o.matched]].tolist()):
-                cell[node[t, a]] = names.get((t, b), -1)
-        while (lost := (before >= 0) & (cell[before] < 0)).any(): before = np.where(lost, before[before], before)
-        seen = np.flatnonzero((cell >= 0) & (before >= 0))
-        links = pd.DataFrame({"src": cell[before[seen]], "dst": cell[seen]}).query("src != dst").drop_duplicates("dst")
-        return from_links(cells, links.src.to_numpy(), links.dst.to_numpy(), max_children=None, movie=movie)
+        return from_links(cells, *true_links(cells, self.case.truth, self.case.tables), max_children=None, movie=movie)
 
 # %% ../nbs/60_compare.ipynb #c047
 FILES, Tracker = ("cells.csv", "tracks.png", "run.json"), Literal[tuple(TRACKERS)]
