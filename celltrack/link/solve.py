@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Costs', 'total', 'greedy_links', 'useful', 'most_worth', 'offers', 'Programme', 'programme', 'lower_bound',
            'solve_programme', 'Solution', 'windows_of', 'solve', 'solve_window', 'usual_step', 'sisters',
-           'distance_costs', 'Solver', 'margins', 'show_doubts']
+           'distance_costs', 'Solver', 'central_prices', 'margins', 'show_doubts']
 
 # %% ../../nbs/54_link.solve.ipynb #c003
 from typing import NamedTuple
@@ -234,7 +234,29 @@ class Solver:
         chosen, prices = greedy_links(p), most_worth(p)
         return Solution(chosen, prices, total(p, chosen), lower_bound(p, prices), "greedy")
 
-# %% ../../nbs/54_link.solve.ipynb #c038
+# %% ../../nbs/54_link.solve.ipynb #c039
+def central_prices(p, solution, rounds=200):  # Costs, Solution
+    "Return prices that prove the Solution as well, halfway between the lowest and the highest that do."
+    n, mine = len(p.frame), solution.chosen
+    out, taken, link = np.bincount(p.src[mine], minlength=n), np.full(n, -1), np.zeros(len(p.src), bool)
+    taken[p.dst[mine]], link[mine] = mine, True
+    low = np.where(out == 0, np.maximum(p.leave, (p.leave - p.divide) / 2), np.where(out == 1, -p.divide, np.minimum(p.leave, -p.divide) - 99))
+    high = np.where(out == 2, np.minimum(p.leave, -p.divide), np.where(out == 1, p.leave, np.maximum(most_worth(p), low)))
+    free = np.flatnonzero((taken[p.dst] < 0))
+    np.minimum.at(high, p.src[free], p.cost[free] - p.appear[p.dst[free]])
+    rival = np.flatnonzero(~link & (taken[p.dst] >= 0))
+    winner = taken[p.dst[rival]]
+    more, a, b = p.cost[winner] - p.cost[rival], p.src[winner], p.src[rival]  # z[a] - z[b] ≥ more
+    np.maximum.at(low, p.src[mine], p.cost[mine] - p.appear[p.dst[mine]])
+    for _ in range(rounds):
+        before = low.copy(), high.copy()
+        np.maximum.at(low, a, low[b] + more)
+        np.minimum.at(high, b, high[a] - more)
+        if np.allclose(before[0], low) and np.allclose(before[1], high): break
+    central = (low + high) / 2
+    return central if lower_bound(p, central) >= solution.bound - 1e-6 * max(1., abs(solution.bound)) else solution.prices
+
+
 def margins(p, solution):  # Costs, Solution
     """Return a table of the cells and the certainty of their mothers, the least certain first.
 
@@ -242,8 +264,9 @@ def margins(p, solution):  # Costs, Solution
     least so much more than `solution.bound`.
     """
     n = len(p.frame)
+    prices = central_prices(p, solution)
     who, mother = np.r_[p.dst, np.arange(n)], np.r_[p.src, np.full(n, -1)]
-    price = np.r_[offers(p, solution.prices), p.appear]
+    price = np.r_[offers(p, prices), p.appear]
     taken = np.full(n, -1)
     taken[p.dst[solution.chosen]] = p.src[solution.chosen]
     best = np.full(n, np.inf)
@@ -254,7 +277,7 @@ def margins(p, solution):  # Costs, Solution
     table = pd.DataFrame({"row": who[others], "mother": taken[who[others]], "other": mother[others], "margin": price[others] - best[who[others]]})
     return table.sort_values(["margin", "row"], ignore_index=True)
 
-# %% ../../nbs/54_link.solve.ipynb #c042
+# %% ../../nbs/54_link.solve.ipynb #c043
 def show_doubts(movie, cells, table, n=6, half=20):  # of `margins`; pictures; pixels
     "Return a Figure: for each of the n least certain cells its frame, and the frame before with its mother (orange) and the other (blue)."
     from matplotlib.figure import Figure
