@@ -256,7 +256,7 @@ def central_prices(p, solution, rounds=200):  # Costs, Solution
     central = (low + high) / 2
     return central if lower_bound(p, central) >= solution.bound - 1e-6 * max(1., abs(solution.bound)) else solution.prices
 
-
+# %% ../../nbs/54_link.solve.ipynb #c040
 def margins(p, solution):  # Costs, Solution
     """Return a table of the cells and the certainty of their mothers, the least certain first.
 
@@ -277,7 +277,7 @@ def margins(p, solution):  # Costs, Solution
     table = pd.DataFrame({"row": who[others], "mother": taken[who[others]], "other": mother[others], "margin": price[others] - best[who[others]]})
     return table.sort_values(["margin", "row"], ignore_index=True)
 
-# %% ../../nbs/54_link.solve.ipynb #c043
+# %% ../../nbs/54_link.solve.ipynb #c044
 def show_doubts(movie, cells, table, n=6, half=20):  # of `margins`; pictures; pixels
     "Return a Figure: for each of the n least certain cells its frame, and the frame before with its mother (orange) and the other (blue)."
     from matplotlib.figure import Figure
