@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from ..lineage import graph
 from ..movie import InputError
 from ..track.assign import by_frame
-from ..track.sort import default_size, detections, product
+from ..track.sort import default_size, detections, volume
 from ..tracks import check_cells
 
 # %% ../../nbs/52_link.graph.ipynb #c012
@@ -67,7 +67,7 @@ def candidate_graph(cells,         # the cells table
                     radius=None,   # physical units; None: found in the movie
                     max_gap=5,     # frames that a cell may be out of sight
                     k_gap=3,       # earlier cells per cell and gap
-                    close=.75):    # median sizes: a cell with a mutual partner so near is no loose end
+                    close=.75):    # median sizes: a cell with a partner so near is no loose end
     "Return the Candidates of a movie: from each frame to the next, and from loose ends across gaps."
     cells = check_cells(cells)
     if not (max_gap >= 0 and k_gap >= 1 and (k is None or k >= 1) and (radius is None or radius > 0)):
@@ -84,7 +84,7 @@ def candidate_graph(cells,         # the cells table
 def sizes_of(cells, seen):
     "Return the size of each cell in physical units: the root of its area (volume), or of its box."
     d = seen.shape[1] // 3
-    return (cells.area.to_numpy(float) if "area" in cells else product(seen[:, 2 * d:] - seen[:, d:2 * d]))**(1 / d)
+    return (cells.area.to_numpy(float) if "area" in cells else volume(seen))**(1 / d)
 
 # %% ../../nbs/52_link.graph.ipynb #c023
 def link_rows(frame, place, rows, k, radius, max_gap, k_gap, close):

@@ -104,7 +104,7 @@ def lower_bound(p, prices):  # Costs, (n,)
 def solve_programme(q, time_limit):  # Programme, seconds
     "Return (x, prices of the earlier cells, status): by HiGHS, in whole numbers where the linear programme gives halves."
     n, b = len(q.price), len(q.src)
-    k, both = len(q.either), np.zeros((0, 2), int)
+    k = len(q.either)
     both = np.column_stack([n - 2 * b + q.either, n - b + q.either])
     more = csr_array((np.ones(2 * k), (np.repeat(np.arange(k), 2), both.ravel())), (k, n)) if k else None
     linear = linprog(q.price, more, np.ones(k) if k else None, q.rows, q.right, np.column_stack([np.zeros(n), q.upper]),
@@ -139,10 +139,13 @@ def windows_of(p, e, most):  # Costs, useful links, links per window
     return np.unique(np.r_[0, cuts, last])
 
 
-def solve(p, most=150_000, ahead=None, time_limit=60.):  # Costs; links per window; frames, None: twice the longest link, at least 6; seconds per window
+def solve(p,                # Costs
+          most=150_000,     # links per window
+          ahead=None,       # frames to look ahead of a window; None: twice the longest link, at least 6
+          time_limit=60.):  # seconds per window
     "Return the Solution of Costs by linear programmes over windows of frames."
-    n, e = len(p.frame), np.flatnonzero(useful(p))
-    has, prices, chosen, states = np.zeros(n, int), most_worth(p), [np.zeros(0, int)], ["linear"]
+    n, e, worth = len(p.frame), np.flatnonzero(useful(p)), most_worth(p)
+    has, prices, chosen, states = np.zeros(n, int), worth.copy(), [np.zeros(0, int)], ["linear"]
     longest = (p.frame[p.dst[e]] - p.frame[p.src[e]]).max(initial=1)
     ahead, when = max(6, 2 * longest) if ahead is None else ahead, p.frame[p.dst[e]]
     cuts = windows_of(p, e, most)
@@ -152,7 +155,7 @@ def solve(p, most=150_000, ahead=None, time_limit=60.):  # Costs; links per wind
         if len(some) == 0: continue
         taken, z, state = solve_window(p, some, has, end + ahead, time_limit)
         states.append(state)
-        prices[z[0]] = np.minimum(z[1], most_worth(p)[z[0]])  # a higher one only weakens the bound
+        prices[z[0]] = np.minimum(z[1], worth[z[0]])  # a higher one only weakens the bound
         now = taken[p.frame[p.dst[taken]] < end]
         np.add.at(has, p.src[now], 1)
         chosen.append(now)
@@ -240,9 +243,9 @@ def central_prices(p, solution, rounds=200):  # Costs, Solution
     n, mine = len(p.frame), solution.chosen
     out, taken, link = np.bincount(p.src[mine], minlength=n), np.full(n, -1), np.zeros(len(p.src), bool)
     taken[p.dst[mine]], link[mine] = mine, True
-    low = np.where(out == 0, np.maximum(p.leave, (p.leave - p.divide) / 2), np.where(out == 1, -p.divide, np.minimum(p.leave, -p.divide) - 99))
+    low = np.where(out == 0, np.maximum(p.leave, (p.leave - p.divide) / 2), np.where(out == 1, -p.divide, -np.inf))
     high = np.where(out == 2, np.minimum(p.leave, -p.divide), np.where(out == 1, p.leave, np.maximum(most_worth(p), low)))
-    free = np.flatnonzero((taken[p.dst] < 0))
+    free = np.flatnonzero(taken[p.dst] < 0)
     np.minimum.at(high, p.src[free], p.cost[free] - p.appear[p.dst[free]])
     rival = np.flatnonzero(~link & (taken[p.dst] >= 0))
     winner = taken[p.dst[rival]]
@@ -278,21 +281,22 @@ def margins(p, solution):  # Costs, Solution
     return table.sort_values(["margin", "row"], ignore_index=True)
 
 # %% ../../nbs/54_link.solve.ipynb #c044
-def show_doubts(movie, cells, table, n=6, half=20):  # of `margins`; pictures; pixels
-    "Return a Figure: for each of the n least certain cells its frame, and the frame before with its mother (orange) and the other (blue)."
+def show_doubts(movie, cells, table, n=6):  # as `margins` returns; pictures
+    "Return a Figure: the n least certain cells, above each its mother (orange) and the other one (blue), or where they are missing."
     from matplotlib.figure import Figure
-    n, axes = min(n, len(table)), ("y", "x")
+    n, half = min(n, len(table)), 2 * np.median(sizes_of(cells, detections(cells, size=10.))) if len(cells) else 1.
     figure = Figure((1.6 * max(n, 1), 3.4), layout="constrained")
-    frame, place = cells.frame.to_numpy(), cells[list(axes)].to_numpy(float)
+    frame, place = cells.frame.to_numpy(), cells[["y", "x"]].to_numpy(float)
     flat = lambda t: np.asarray(movie[t]) if movie.ndim == 2 else np.asarray(movie[t]).max(0)
     for k, r in enumerate(table.head(n).itertuples()):
         y, x = place[r.row]
-        for down, (t, marks) in enumerate(((max(frame[r.row] - 1, 0), [(r.mother, "C1"), (r.other, "C0")]), (frame[r.row], [(r.row, "C1")]))):
+        earlier = max([frame[m] for m in (r.mother, r.other) if m >= 0], default=max(frame[r.row] - 1, 0))
+        for down, (t, marks) in enumerate(((earlier, [(r.mother, "C1"), (r.other, "C0")]), (frame[r.row], [(r.row, "C1")]))):
             ax = figure.add_subplot(2, max(n, 1), down * n + k + 1)
             ax.imshow(flat(t), cmap="gray")
             for row, color in marks:
                 if row >= 0: ax.plot(place[row, 1], place[row, 0], "o", ms=9, mfc="none", mec=color, mew=2)
             ax.set(xlim=(x - half, x + half), ylim=(y + half, y - half), xticks=[], yticks=[])
             if not down: ax.set_title(f"{r.margin:.2f}", fontsize=8)
-            if not k: ax.set_ylabel("before" if not down else "the cell")
+            if not k: ax.set_ylabel("the cell" if down else "before")
     return figure
