@@ -138,7 +138,7 @@ def windows_of(p, e, most):  # Costs, useful links, links per window
     cuts = np.searchsorted(upto, np.arange(most, upto[-1], most)) + 1
     return np.unique(np.r_[0, cuts, last])
 
-
+# %% ../../nbs/54_link.solve.ipynb #c025
 def solve(p,                # Costs
           most=150_000,     # links per window
           ahead=None,       # frames to look ahead of a window; None: twice the longest link, at least 6
@@ -174,7 +174,7 @@ def solve_window(p, e, has, end, time_limit):
     part = p._replace(src=p.src[free], dst=p.dst[free], cost=p.cost[free])
     return free[greedy_links(part)], (q.src, p.leave[q.src]), state
 
-# %% ../../nbs/54_link.solve.ipynb #c031
+# %% ../../nbs/54_link.solve.ipynb #c032
 def usual_step(rows, place, size):
     "Return the median step of mutual nearest cells of neighbouring frames, at least a fifth of the median size."
     steps = np.concatenate([np.zeros(0)] + [mutual(place[a], place[b])[2] for a, b in zip(rows, rows[1:])])
@@ -193,7 +193,7 @@ def sisters(g):  # Candidates
         ahead += 1
     return tuple(np.concatenate(x) for x in zip(*parts)) if parts else (np.zeros(0, int),) * 2
 
-# %% ../../nbs/54_link.solve.ipynb #c032
+# %% ../../nbs/54_link.solve.ipynb #c033
 def distance_costs(cells,         # the cells table
                    movie=None,    # the Movie whose spacing applies
                    appear=6.0,    # cost of a cell without a mother, and of one without a daughter
@@ -214,7 +214,7 @@ def distance_costs(cells,         # the cells table
     ends = lambda first: np.where(g.frame == (g.frame.min(initial=0) if first else g.frame.max(initial=0)), 0., appear)
     return Costs(g.frame, g.src, g.dst, cost, ends(True), ends(False), np.minimum(divide, 1e3))
 
-# %% ../../nbs/54_link.solve.ipynb #c034
+# %% ../../nbs/54_link.solve.ipynb #c035
 class Solver:
     """Linker: the cheapest lineage of Costs. `how`: optimum (linear programmes), frames (frame by frame), greedy.
 
@@ -237,29 +237,28 @@ class Solver:
         chosen, prices = greedy_links(p), most_worth(p)
         return Solution(chosen, prices, total(p, chosen), lower_bound(p, prices), "greedy")
 
-# %% ../../nbs/54_link.solve.ipynb #c039
-def central_prices(p, solution, rounds=200):  # Costs, Solution
-    "Return prices that prove the Solution as well, halfway between the lowest and the highest that do."
-    n, mine = len(p.frame), solution.chosen
-    out, taken, link = np.bincount(p.src[mine], minlength=n), np.full(n, -1), np.zeros(len(p.src), bool)
-    taken[p.dst[mine]], link[mine] = mine, True
-    low = np.where(out == 0, np.maximum(p.leave, (p.leave - p.divide) / 2), np.where(out == 1, -p.divide, -np.inf))
-    high = np.where(out == 2, np.minimum(p.leave, -p.divide), np.where(out == 1, p.leave, np.maximum(most_worth(p), low)))
-    free = np.flatnonzero(taken[p.dst] < 0)
-    np.minimum.at(high, p.src[free], p.cost[free] - p.appear[p.dst[free]])
-    rival = np.flatnonzero(~link & (taken[p.dst] >= 0))
-    winner = taken[p.dst[rival]]
-    more, a, b = p.cost[winner] - p.cost[rival], p.src[winner], p.src[rival]  # z[a] - z[b] ≥ more
-    np.maximum.at(low, p.src[mine], p.cost[mine] - p.appear[p.dst[mine]])
-    for _ in range(rounds):
-        before = low.copy(), high.copy()
-        np.maximum.at(low, a, low[b] + more)
-        np.minimum.at(high, b, high[a] - more)
-        if np.allclose(before[0], low) and np.allclose(before[1], high): break
-    central = (low + high) / 2
-    return central if lower_bound(p, central) >= solution.bound - 1e-6 * max(1., abs(solution.bound)) else solution.prices
-
 # %% ../../nbs/54_link.solve.ipynb #c040
+def central_prices(p, solution, rounds=30):  # Costs, Solution
+    "Return prices that prove the Solution as well, with room on all sides where there is any."
+    n, mine = len(p.frame), solution.chosen
+    out, taken = np.bincount(p.src[mine], minlength=n), np.full(n, -1)
+    taken[p.dst[mine]] = mine
+    low = np.select([out == 0, out == 1], [np.maximum(p.leave, (p.leave - p.divide) / 2), -p.divide], -np.inf)
+    high = np.select([out == 0, out == 1], [np.maximum(most_worth(p), low), p.leave], np.minimum(p.leave, -p.divide))
+    np.maximum.at(low, p.src[mine], p.cost[mine] - p.appear[p.dst[mine]])
+    alone = np.flatnonzero(taken[p.dst] < 0)
+    np.minimum.at(high, p.src[alone], p.cost[alone] - p.appear[p.dst[alone]])
+    rival = np.flatnonzero((taken[p.dst] >= 0) & (taken[p.dst] != np.arange(len(p.dst))))
+    winner = taken[p.dst[rival]]
+    a, b, more, z = p.src[winner], p.src[rival], p.cost[winner] - p.cost[rival], solution.prices  # z[a] - z[b] ≥ more
+    for _ in range(rounds):
+        least, most = low.copy(), high.copy()
+        np.maximum.at(least, a, z[b] + more)
+        np.minimum.at(most, b, z[a] - more)
+        z = (least + most) / 2
+    return z if lower_bound(p, z) >= solution.bound - 1e-6 * max(1., abs(solution.bound)) else solution.prices
+
+# %% ../../nbs/54_link.solve.ipynb #c041
 def margins(p, solution):  # Costs, Solution
     """Return a table of the cells and the certainty of their mothers, the least certain first.
 
@@ -280,7 +279,7 @@ def margins(p, solution):  # Costs, Solution
     table = pd.DataFrame({"row": who[others], "mother": taken[who[others]], "other": mother[others], "margin": price[others] - best[who[others]]})
     return table.sort_values(["margin", "row"], ignore_index=True)
 
-# %% ../../nbs/54_link.solve.ipynb #c044
+# %% ../../nbs/54_link.solve.ipynb #c045
 def show_doubts(movie, cells, table, n=6):  # as `margins` returns; pictures
     "Return a Figure: the n least certain cells, above each its mother (orange) and the other one (blue), or where they are missing."
     from matplotlib.figure import Figure
