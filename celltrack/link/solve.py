@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Costs', 'total', 'greedy_links', 'useful', 'most_worth', 'offers', 'Programme', 'programme', 'lower_bound',
-           'solve_programme', 'Solution', 'windows_of', 'solve', 'solve_window', 'usual_step', 'sisters',
-           'distance_costs', 'Solver', 'central_prices', 'margins', 'show_doubts']
+           'solve_programme', 'Solution', 'windows_of', 'solve', 'solve_window', 'distance_costs', 'Solver',
+           'central_prices', 'margins', 'show_doubts']
 
 # %% ../../nbs/54_link.solve.ipynb #c003
 from typing import NamedTuple
@@ -15,10 +15,9 @@ import pandas as pd
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import csr_array
 
-from .graph import candidate_graph, mutual, sizes_of
+from .features import misfit, see, sisters, smallest, step_cost
+from .graph import candidate_graph
 from ..movie import InputError
-from ..track.assign import by_frame
-from ..track.sort import default_size, detections
 from ..tracks import check_cells, from_links
 
 # %% ../../nbs/54_link.solve.ipynb #c008
@@ -175,46 +174,18 @@ def solve_window(p, e, has, end, time_limit):
     return free[greedy_links(part)], (q.src, p.leave[q.src]), state
 
 # %% ../../nbs/54_link.solve.ipynb #c032
-def usual_step(rows, place, size):
-    "Return the median step of mutual nearest cells of neighbouring frames, at least a fifth of the median size."
-    steps = np.concatenate([np.zeros(0)] + [mutual(place[a], place[b])[2] for a, b in zip(rows, rows[1:])])
-    usual = np.median(size) if len(size) else 1.
-    return max(np.median(steps) if len(steps) else 0., .2 * usual)
-
-
-def sisters(g):  # Candidates
-    "Return (one, two): positions of links from the same cell to two cells of one later frame, each pair once."
-    order = np.lexsort((g.dst, g.lag, g.src))
-    key = (g.src * (g.lag.max(initial=0) + 1) + g.lag)[order]
-    parts, ahead = [], 1
-    while ahead < len(key) and (same := key[ahead:] == key[:-ahead]).any():
-        at = np.flatnonzero(same)
-        parts.append((order[at], order[at + ahead]))
-        ahead += 1
-    return tuple(np.concatenate(x) for x in zip(*parts)) if parts else (np.zeros(0, int),) * 2
-
-# %% ../../nbs/54_link.solve.ipynb #c033
 def distance_costs(cells,         # the cells table
                    movie=None,    # the Movie whose spacing applies
                    appear=6.0,    # cost of a cell without a mother, and of one without a daughter
-                   division=0.0,  # of a division whose daughters fit perfectly
-                   skip=0.5):     # of each frame that a cell was out of sight
-    "Return the Costs of a movie from places and sizes, (distance / usual step)² / 8 being the unit."
-    cells = check_cells(cells)
-    seen = detections(cells, None if movie is None else movie.spacing, default_size(cells, movie))
-    place, size, g = seen[:, :seen.shape[1] // 3], sizes_of(cells, seen), candidate_graph(cells, movie)
-    step, area = usual_step(by_frame(cells), place, size), size**place.shape[1]
-    growth = np.log(area[g.dst] / area[g.src])
-    change = np.minimum(growth**2, (growth + np.log(2))**2 + .25) / 2
-    cost = g.distance**2 / g.lag / (8 * step**2) + change + skip * (g.lag - 1)
-    one, two = sisters(g)
-    i, j, k = g.src[one], g.dst[one], g.dst[two]
-    divide = np.full(len(cells), np.inf)
-    np.minimum.at(divide, i, division + np.log((area[j] + area[k]) / area[i])**2 + np.log(area[j] / area[k])**2)
+                   division=0.0): # of a division whose daughters fit perfectly
+    "Return the Costs of a movie from places and areas alone."
+    s, g = see(cells, movie), candidate_graph(cells, movie)
+    pairs = sisters(g)
+    divide = division + smallest(misfit(s, g, *pairs), g.src[pairs[0]], len(cells), 1e3)
     ends = lambda first: np.where(g.frame == (g.frame.min(initial=0) if first else g.frame.max(initial=0)), 0., appear)
-    return Costs(g.frame, g.src, g.dst, cost, ends(True), ends(False), np.minimum(divide, 1e3))
+    return Costs(g.frame, g.src, g.dst, step_cost(s, g), ends(True), ends(False), divide)
 
-# %% ../../nbs/54_link.solve.ipynb #c035
+# %% ../../nbs/54_link.solve.ipynb #c033
 class Solver:
     """Linker: the cheapest lineage of Costs. `how`: optimum (linear programmes), frames (frame by frame), greedy.
 
@@ -237,7 +208,7 @@ class Solver:
         chosen, prices = greedy_links(p), most_worth(p)
         return Solution(chosen, prices, total(p, chosen), lower_bound(p, prices), "greedy")
 
-# %% ../../nbs/54_link.solve.ipynb #c040
+# %% ../../nbs/54_link.solve.ipynb #c038
 def central_prices(p, solution, rounds=30):  # Costs, Solution
     "Return prices that prove the Solution as well, with room on all sides where there is any."
     n, mine = len(p.frame), solution.chosen
@@ -258,7 +229,7 @@ def central_prices(p, solution, rounds=30):  # Costs, Solution
         z = (least + most) / 2
     return z if lower_bound(p, z) >= solution.bound - 1e-6 * max(1., abs(solution.bound)) else solution.prices
 
-# %% ../../nbs/54_link.solve.ipynb #c041
+# %% ../../nbs/54_link.solve.ipynb #c039
 def margins(p, solution):  # Costs, Solution
     """Return a table of the cells and the certainty of their mothers, the least certain first.
 
@@ -279,11 +250,11 @@ def margins(p, solution):  # Costs, Solution
     table = pd.DataFrame({"row": who[others], "mother": taken[who[others]], "other": mother[others], "margin": price[others] - best[who[others]]})
     return table.sort_values(["margin", "row"], ignore_index=True)
 
-# %% ../../nbs/54_link.solve.ipynb #c045
+# %% ../../nbs/54_link.solve.ipynb #c043
 def show_doubts(movie, cells, table, n=6):  # as `margins` returns; pictures
     "Return a Figure: the n least certain cells, above each its mother (orange) and the other one (blue), or where they are missing."
     from matplotlib.figure import Figure
-    n, half = min(n, len(table)), 2 * np.median(sizes_of(cells, detections(cells, size=10.))) if len(cells) else 1.
+    n, half = min(n, len(table)), 2 * see(cells).usual
     figure = Figure((1.6 * max(n, 1), 3.4), layout="constrained")
     frame, place = cells.frame.to_numpy(), cells[["y", "x"]].to_numpy(float)
     flat = lambda t: np.asarray(movie[t]) if movie.ndim == 2 else np.asarray(movie[t]).max(0)
