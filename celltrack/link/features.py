@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NODE', 'SISTER', 'ALONE', 'EDGE', 'published_values', 'Candidates', 'Seen', 'see', 'smallest', 'Mutual',
-           'mutual_links', 'along', 'around', 'node_features', 'rival', 'flow_around', 'sisters', 'misfit',
+           'mutual_links', 'along', 'around', 'node_features', 'quality', 'rival', 'flow_around', 'sisters', 'misfit',
            'sister_features', 'step_cost', 'edge_features', 'Described', 'describe', 'statistics', 'scaled',
            'remembered', 'write_tables']
 
@@ -116,7 +116,7 @@ def along(s, src, dst):  # Seen; links with one daughter per mother at most
 
 # %% ../../nbs/50_link.features.ipynb #c020
 NODE = ("size", "size in frame", "slim", "border", "light", "neighbour", "crowd", "first frames", "last frames", "ahead", "behind",
-        "mutual ahead", "mutual behind", "claims", "past", "future", "change", "misfit")
+        "mutual ahead", "mutual behind", "claims", "past", "future", "change", "new", "gone", "lone", "misfit")
 
 
 def around(s):  # Seen
@@ -131,7 +131,7 @@ def around(s):  # Seen
 
 
 def node_features(s, c, m):  # Seen, Candidates, Mutual
-    "Return (n, 17): what is known of each cell, as in `NODE` but for the last."
+    "Return (n, 20): what is known of each cell, as in `NODE` but for the last."
     n, first, last = len(s.frame), s.frame.min(initial=0), s.frame.max(initial=0)
     cut = lambda far: np.minimum(far / s.usual, 3.)
     flag = lambda rows: np.bincount(rows, minlength=n).clip(max=1)
@@ -139,7 +139,15 @@ def node_features(s, c, m):  # Seen, Candidates, Mutual
     return np.column_stack([
         np.log(s.size / s.usual), np.log(s.area / frame), s.slim, s.border, s.light, *around(s), np.minimum(s.frame - first, 3),
         np.minimum(last - s.frame, 3), cut(m.ahead), cut(m.behind), flag(c.src[m.both]), flag(c.dst[m.both]),
-        np.bincount(c.src[m.nearest], minlength=n).clip(max=3), *along(s, c.src[m.both], c.dst[m.both])])
+        np.bincount(c.src[m.nearest], minlength=n).clip(max=3), *along(s, c.src[m.both], c.dst[m.both]), *quality(s, c, m)])
+
+
+def quality(s, c, m):
+    "Return (n,) each, the same for all cells: log share of cells inside the picture without a mutual link back, on, and of both."
+    n, inside = len(s.frame), s.border == 0
+    back, on = (np.bincount(rows, minlength=n) == 0 for rows in (c.dst[m.both], c.src[m.both]))
+    new, gone = back & inside & (s.frame > s.frame.min(initial=0)), on & inside & (s.frame < s.frame.max(initial=0))
+    return [np.full(n, np.log((some.sum() + 1) / (n + 50))) for some in (new, gone, back & on & inside)]
 
 # %% ../../nbs/50_link.features.ipynb #c023
 def rival(value, group, fill=9.):  # (m,), (m,) group of each; of an item alone in its group
@@ -241,7 +249,7 @@ def edge_features(s, c, m, nodes):  # Seen, Candidates, Mutual, of `node_feature
 class Described(NamedTuple):
     "Candidates and what is known of them."
     links: Candidates
-    nodes: np.ndarray   # (n, 18) float32, as in NODE
+    nodes: np.ndarray   # (n, 21) float32, as in NODE
     edges: np.ndarray   # (m, 34) float32, as in EDGE
     cost: np.ndarray    # (m,) float32 of a link, by hand
     misfit: np.ndarray  # (n,) float32 of the best pair of daughters, 9: there is none

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Costs', 'total', 'greedy_links', 'useful', 'most_worth', 'offers', 'Programme', 'programme', 'lower_bound',
            'solve_programme', 'Solution', 'windows_of', 'solve', 'solve_window', 'distance_costs', 'Solver',
-           'central_prices', 'margins', 'show_doubts']
+           'verdict_costs', 'GnnCosts', 'central_prices', 'margins', 'show_doubts']
 
 # %% ../../nbs/54_link.solve.ipynb #c003
 from typing import NamedTuple
@@ -15,7 +15,8 @@ import pandas as pd
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import csr_array
 
-from .features import misfit, see, sisters, smallest, step_cost
+from .features import describe, misfit, see, sisters, smallest, step_cost
+from .gnn import judge_links, open_judge
 from .graph import candidate_graph
 from ..movie import InputError
 from ..tracks import check_cells, from_links
@@ -208,7 +209,24 @@ class Solver:
         chosen, prices = greedy_links(p), most_worth(p)
         return Solution(chosen, prices, total(p, chosen), lower_bound(p, prices), "greedy")
 
-# %% ../../nbs/54_link.solve.ipynb #c038
+# %% ../../nbs/54_link.solve.ipynb #c037
+def verdict_costs(said, links):  # Verdict (chapter 53), Candidates
+    "Return the Costs of what a network said; the first frame's cells appear for nothing, the last frame's leave for nothing."
+    cost, frame = lambda p: -np.log(np.clip(p, 1e-6, 1)), links.frame
+    none, one, two = cost(said.daughters).T if len(frame) else np.zeros((3, 0))
+    appear, leave = np.where(frame == frame.min(initial=0), 0., cost(said.appear)), np.where(frame == frame.max(initial=0), 0., none - one)
+    return Costs(frame, links.src, links.dst, cost(said.link), appear, leave, two - one)
+
+
+class GnnCosts:
+    "`costs(cells, movie)`: the Costs by a network's judgement, for `Solver`; default: that in the box."
+    def __init__(self, net="gnn"): self.net = open_judge(net)
+
+    def __call__(self, cells, movie=None):
+        links = candidate_graph(cells, movie)
+        return verdict_costs(judge_links(self.net, describe(cells, links, movie)), links)
+
+# %% ../../nbs/54_link.solve.ipynb #c040
 def central_prices(p, solution, rounds=30):  # Costs, Solution
     "Return prices that prove the Solution as well, with room on all sides where there is any."
     n, mine = len(p.frame), solution.chosen
@@ -229,7 +247,7 @@ def central_prices(p, solution, rounds=30):  # Costs, Solution
         z = (least + most) / 2
     return z if lower_bound(p, z) >= solution.bound - 1e-6 * max(1., abs(solution.bound)) else solution.prices
 
-# %% ../../nbs/54_link.solve.ipynb #c039
+# %% ../../nbs/54_link.solve.ipynb #c041
 def margins(p, solution):  # Costs, Solution
     """Return a table of the cells and the certainty of their mothers, the least certain first.
 
@@ -250,7 +268,7 @@ def margins(p, solution):  # Costs, Solution
     table = pd.DataFrame({"row": who[others], "mother": taken[who[others]], "other": mother[others], "margin": price[others] - best[who[others]]})
     return table.sort_values(["margin", "row"], ignore_index=True)
 
-# %% ../../nbs/54_link.solve.ipynb #c043
+# %% ../../nbs/54_link.solve.ipynb #c045
 def show_doubts(movie, cells, table, n=6):  # as `margins` returns; pictures
     "Return a Figure: the n least certain cells, above each its mother (orange) and the other one (blue), or where they are missing."
     from matplotlib.figure import Figure
