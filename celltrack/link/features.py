@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NODE', 'SISTER', 'ALONE', 'EDGE', 'published_values', 'Candidates', 'Seen', 'see', 'smallest', 'Mutual',
            'mutual_links', 'along', 'around', 'node_features', 'quality', 'rival', 'flow_around', 'sisters', 'misfit',
-           'sister_features', 'step_cost', 'edge_features', 'Described', 'describe', 'statistics', 'scaled',
+           'length', 'sister_features', 'step_cost', 'edge_features', 'Described', 'describe', 'statistics', 'scaled',
            'remembered', 'write_tables']
 
 # %% ../../nbs/50_link.features.ipynb #c003
@@ -197,24 +197,33 @@ def misfit(s, c, one, two):  # Seen, Candidates, pairs of links
     return np.log((s.area[j] + s.area[k]) / s.area[i])**2 + np.log(s.area[j] / s.area[k])**2
 
 # %% ../../nbs/50_link.features.ipynb #c027
+def length(v):  # (n, d)
+    "Return the length of each row, column by column: faster than a sum along short rows."
+    return np.sqrt(sum(x * x for x in v.T))
+
+
 def sister_features(s, c, behind, size):  # Seen, Candidates, rivals of each link, size of its mother
     "Return (m, 10): whether a link has a sister, and what is known of the best one, as in `SISTER`; `behind` in sizes."
     one, two = sisters(c)
     e, f = np.r_[one, two], np.r_[two, one]
-    i, j, k = c.src[e], c.dst[e], c.dst[f]
-    length = lambda v: np.sqrt((v**2).sum(1))
-    a, b, both = s.place[j] - s.place[i], s.place[k] - s.place[i], s.area[j] + s.area[k]
-    share = (s.area[j] / both)[:, None]
-    middle, apart = length(share * a + (1 - share) * b) / size[e], length(a - b) / size[e]
-    total, balance = np.log(both / s.area[i]), abs(np.log(s.area[j] / s.area[k]))
-    hull = np.minimum(s.low[j], s.low[k]), np.maximum(s.high[j], s.high[k])
-    side = (a * b).sum(1) / np.maximum(length(a) * length(b), 1e-9)
-    x = np.column_stack([middle, total, balance, apart, box_iou(s.box(i), hull), np.minimum(behind[f], 3), side,
-                         abs(s.light[j] - s.light[k]), abs(s.slim[j] - s.slim[k])])
+
+    def compared(e, f):
+        i, j, k = c.src[e], c.dst[e], c.dst[f]
+        a, b, both = s.place[j] - s.place[i], s.place[k] - s.place[i], s.area[j] + s.area[k]
+        share = (s.area[j] / both)[:, None]
+        middle, apart = length(share * a + (1 - share) * b) / size[e], length(a - b) / size[e]
+        return i, j, k, a, b, [middle, np.log(both / s.area[i]), abs(np.log(s.area[j] / s.area[k])), apart]
+
+    middle, total, balance, apart = compared(e, f)[-1]
     order = np.lexsort((f, middle + abs(total) + .5 * balance + .3 * apart, e))
     best = order[np.unique(e[order], return_index=True)[1]]
+    e, f = e[best], f[best]
+    i, j, k, a, b, first = compared(e, f)
+    hull = np.minimum(s.low[j], s.low[k]), np.maximum(s.high[j], s.high[k])
+    side = (a * b).sum(1) / np.maximum(length(a) * length(b), 1e-9)
     out = np.tile(np.r_[0., ALONE], (len(c.src), 1))
-    out[e[best]] = np.column_stack([np.ones(len(best)), x[best]])
+    out[e] = np.column_stack([np.ones(len(e)), *first, box_iou(s.box(i), hull), np.minimum(behind[f], 3), side,
+                              abs(s.light[j] - s.light[k]), abs(s.slim[j] - s.slim[k])])
     return out
 
 # %% ../../nbs/50_link.features.ipynb #c029
@@ -234,7 +243,7 @@ def edge_features(s, c, m, nodes):  # Seen, Candidates, Mutual, of `node_feature
     "Return (m, 34): what is known of each link, as in `EDGE`."
     i, j, lag, size = c.src, c.dst, c.lag, np.maximum(s.size[c.src], .5 * s.usual)
     far, step, code = c.distance / size, s.place[j] - s.place[i], c.lag.max(initial=0) + 1
-    flow = np.sqrt(((step - flow_around(s, c, m.both)[j] * lag[:, None])**2).sum(1)) / size
+    flow = length(step - flow_around(s, c, m.both)[j] * lag[:, None]) / size
     behind, ahead = rival(far, j * code + lag), rival(far, i * code + lag)
     growth, light, common = np.log(s.area[j] / s.area[i]), s.light[j] - s.light[i], shared(s.box(i), s.box(j))
     past, future = nodes[:, NODE.index("past")], nodes[:, NODE.index("future")]

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Costs', 'total', 'greedy_links', 'useful', 'most_worth', 'offers', 'Programme', 'programme', 'lower_bound',
-           'solve_programme', 'Solution', 'windows_of', 'solve', 'solve_window', 'distance_costs', 'Solver',
-           'verdict_costs', 'GnnCosts', 'central_prices', 'margins', 'show_doubts']
+           'solve_programme', 'Solution', 'price_rules', 'solution', 'windows_of', 'solve', 'solve_window',
+           'distance_costs', 'Solver', 'verdict_costs', 'GnnCosts', 'central_prices', 'margins', 'show_doubts']
 
 # %% ../../nbs/54_link.solve.ipynb #c003
 from typing import NamedTuple
@@ -130,6 +130,31 @@ class Solution(NamedTuple):
     @property
     def proven(self): return self.gap <= 1e-6 * max(1., abs(self.bound))
 
+def price_rules(p, chosen):  # Costs, rows of links
+    "Return (low, high, a, b, more): prices of a cheapest lineage lie between low and high, and z[a] - z[b] ≥ more."
+    n, out, taken = len(p.frame), np.bincount(p.src[chosen], minlength=len(p.frame)), np.full(len(p.frame), -1)
+    taken[p.dst[chosen]] = chosen
+    low = np.select([out == 0, out == 1], [np.maximum(p.leave, (p.leave - p.divide) / 2), -p.divide], -np.inf)
+    high = np.select([out == 0, out == 1], [np.maximum(most_worth(p), low), p.leave], np.minimum(p.leave, -p.divide))
+    np.maximum.at(low, p.src[chosen], p.cost[chosen] - p.appear[p.dst[chosen]])
+    alone = np.flatnonzero(taken[p.dst] < 0)
+    np.minimum.at(high, p.src[alone], p.cost[alone] - p.appear[p.dst[alone]])
+    rival = np.flatnonzero((taken[p.dst] >= 0) & (taken[p.dst] != np.arange(len(p.dst))))
+    winner = taken[p.dst[rival]]
+    return low, high, p.src[winner], p.src[rival], p.cost[winner] - p.cost[rival]
+
+
+def solution(p, chosen, prices, status, rounds=500):  # prices that may prove something
+    "Return the Solution with the better bound: of these prices, or of those that the lineage itself asks for."
+    z, _, a, b, more = price_rules(p, chosen)
+    for _ in range(rounds):
+        raised = z.copy()
+        np.maximum.at(raised, a, z[b] + more)
+        if (raised <= z + 1e-9).all(): break
+        z = raised
+    best = max((prices, z), key=lambda x: lower_bound(p, x))
+    return Solution(chosen, best, total(p, chosen), lower_bound(p, best), status)
+
 # %% ../../nbs/54_link.solve.ipynb #c024
 def windows_of(p, e, most):  # Costs, useful links, links per window
     "Return the first frames of windows with about `most` links each, and the frame after the last."
@@ -141,13 +166,13 @@ def windows_of(p, e, most):  # Costs, useful links, links per window
 # %% ../../nbs/54_link.solve.ipynb #c025
 def solve(p,                # Costs
           most=150_000,     # links per window
-          ahead=None,       # frames to look ahead of a window; None: twice the longest link, at least 6
+          ahead=None,       # frames to look ahead of a window; None: twice the longest link, at least 8
           time_limit=60.):  # seconds per window
     "Return the Solution of Costs by linear programmes over windows of frames."
     n, e, worth = len(p.frame), np.flatnonzero(useful(p)), most_worth(p)
     has, prices, chosen, states = np.zeros(n, int), worth.copy(), [np.zeros(0, int)], ["linear"]
     longest = (p.frame[p.dst[e]] - p.frame[p.src[e]]).max(initial=1)
-    ahead, when = max(6, 2 * longest) if ahead is None else ahead, p.frame[p.dst[e]]
+    ahead, when = max(8, 2 * longest) if ahead is None else ahead, p.frame[p.dst[e]]
     cuts = windows_of(p, e, most)
     for first, end in zip(cuts, cuts[1:]):
         some = e[(when >= first) & (when < end + ahead)]
@@ -155,12 +180,13 @@ def solve(p,                # Costs
         if len(some) == 0: continue
         taken, z, state = solve_window(p, some, has, end + ahead, time_limit)
         states.append(state)
-        prices[z[0]] = np.minimum(z[1], worth[z[0]])  # a higher one only weakens the bound
+        own = (p.frame[z[0]] >= first - 1) & (p.frame[z[0]] < end - 1)  # earlier cells had their say in an earlier window
+        prices[z[0][own]] = np.minimum(z[1], worth[z[0]])[own]          # a higher price only weakens the bound
         now = taken[p.frame[p.dst[taken]] < end]
         np.add.at(has, p.src[now], 1)
         chosen.append(now)
     chosen, worst = np.concatenate(chosen), max(states, key=["linear", "whole numbers", "time limit"].index)
-    return Solution(chosen, prices, total(p, chosen), lower_bound(p, prices), worst)
+    return solution(p, chosen, prices, worst)
 
 
 def solve_window(p, e, has, end, time_limit):
@@ -207,7 +233,7 @@ class Solver:
         if self.how == "optimum": return solve(p, self.most, time_limit=self.time_limit)
         if self.how == "frames": return solve(p, 1, 0, self.time_limit)
         chosen, prices = greedy_links(p), most_worth(p)
-        return Solution(chosen, prices, total(p, chosen), lower_bound(p, prices), "greedy")
+        return solution(p, chosen, prices, "greedy")
 
 # %% ../../nbs/54_link.solve.ipynb #c037
 def verdict_costs(said, links):  # Verdict (chapter 53), Candidates
@@ -227,39 +253,30 @@ class GnnCosts:
         return verdict_costs(judge_links(self.net, describe(cells, links, movie)), links)
 
 # %% ../../nbs/54_link.solve.ipynb #c040
-def central_prices(p, solution, rounds=30):  # Costs, Solution
+def central_prices(p, found, rounds=30):  # Costs, Solution
     "Return prices that prove the Solution as well, with room on all sides where there is any."
-    n, mine = len(p.frame), solution.chosen
-    out, taken = np.bincount(p.src[mine], minlength=n), np.full(n, -1)
-    taken[p.dst[mine]] = mine
-    low = np.select([out == 0, out == 1], [np.maximum(p.leave, (p.leave - p.divide) / 2), -p.divide], -np.inf)
-    high = np.select([out == 0, out == 1], [np.maximum(most_worth(p), low), p.leave], np.minimum(p.leave, -p.divide))
-    np.maximum.at(low, p.src[mine], p.cost[mine] - p.appear[p.dst[mine]])
-    alone = np.flatnonzero(taken[p.dst] < 0)
-    np.minimum.at(high, p.src[alone], p.cost[alone] - p.appear[p.dst[alone]])
-    rival = np.flatnonzero((taken[p.dst] >= 0) & (taken[p.dst] != np.arange(len(p.dst))))
-    winner = taken[p.dst[rival]]
-    a, b, more, z = p.src[winner], p.src[rival], p.cost[winner] - p.cost[rival], solution.prices  # z[a] - z[b] ≥ more
+    low, high, a, b, more = price_rules(p, found.chosen)
+    z = found.prices
     for _ in range(rounds):
         least, most = low.copy(), high.copy()
         np.maximum.at(least, a, z[b] + more)
         np.minimum.at(most, b, z[a] - more)
         z = (least + most) / 2
-    return z if lower_bound(p, z) >= solution.bound - 1e-6 * max(1., abs(solution.bound)) else solution.prices
+    return z if lower_bound(p, z) >= found.bound - 1e-6 * max(1., abs(found.bound)) else found.prices
 
 # %% ../../nbs/54_link.solve.ipynb #c041
-def margins(p, solution):  # Costs, Solution
+def margins(p, found):  # Costs, Solution
     """Return a table of the cells and the certainty of their mothers, the least certain first.
 
     Columns: row, mother, other (rows of cells; -1: none), margin: any lineage that gives `row` another mother costs at
-    least so much more than `solution.bound`.
+    least so much more than the bound of the Solution.
     """
     n = len(p.frame)
-    prices = central_prices(p, solution)
+    prices = central_prices(p, found)
     who, mother = np.r_[p.dst, np.arange(n)], np.r_[p.src, np.full(n, -1)]
     price = np.r_[offers(p, prices), p.appear]
     taken = np.full(n, -1)
-    taken[p.dst[solution.chosen]] = p.src[solution.chosen]
+    taken[p.dst[found.chosen]] = p.src[found.chosen]
     best = np.full(n, np.inf)
     np.minimum.at(best, who, price)
     others = np.flatnonzero(mother != taken[who])
