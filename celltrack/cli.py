@@ -27,6 +27,7 @@ COMMANDS = {  # name: (module, dataclass, help)
     "show": ("celltrack.formats.ctc", "Show", "draw tracks: animated overlay and lineage"),
     "train-unet": ("celltrack.segment.generalist", "TrainUnet", "train a network to find cells, on your annotations"),
     "train-reid": ("celltrack.track.reid", "TrainReid", "train a network to know cells again, on your tracks"),
+    "train-gnn": ("celltrack.link.gnn", "TrainGnn", "train a network to judge links, on your tracks"),
     "tune": ("celltrack.tune", "Tune", "search for good settings; goes on where it stopped"),
 }
 

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['TRACKERS', 'COLUMNS', 'FILES', 'Tracker', 'Case', 'open_case', 'damaged', 'BoxOverlap', 'flow', 'deepsort', 'divided',
-           'open_tracker', 'judge', 'rows_of', 'rivals', 'OverlapDivision', 'LapTrack', 'Oracle', 'Track',
-           'track_movie', 'tuned_settings', 'settings_of', 'segment_to_disk', 'open_labels', 'log_frames',
-           'write_picture', 'write_record', 'Compare', 'compare']
+           'optimum', 'gnn', 'open_tracker', 'judge', 'rows_of', 'rivals', 'OverlapDivision', 'LapTrack', 'Oracle',
+           'Track', 'track_movie', 'tuned_settings', 'settings_of', 'segment_to_disk', 'open_labels', 'log_frames',
+           'write_picture', 'write_doubts', 'write_record', 'Compare', 'compare']
 
 # %% ../nbs/60_compare.ipynb #c003
 import json
@@ -118,9 +118,22 @@ def divided(**options):
     return Divide(Sort(**{"gate": 1.25, "shrink": 0} | options))
 
 
+def optimum(**options):
+    "Return the cheapest lineage by places and areas, without any learning (chapter 54)."
+    from celltrack.link.solve import Solver
+    return Solver(**options)
+
+
+def gnn(model="gnn", **options):
+    "Return the cheapest lineage by the judgement of a graph network: that in the box, or weights of your own."
+    from celltrack.link.solve import GnnCosts
+    return optimum(costs=GnnCosts(model), **options)
+
+
 TRACKERS = {  # name: function of options that returns a linker
     "nearest": NearestNeighbour, "global": GlobalNearestNeighbour, "iou": BoxOverlap, "sort": Sort, "sort-flow": flow,
-    "sort-divide": divided, "deepsort": deepsort, "deepsort-divide": lambda **options: Divide(deepsort(**options))}
+    "sort-divide": divided, "deepsort": deepsort, "deepsort-divide": lambda **options: Divide(deepsort(**options)),
+    "optimum": optimum, "gnn-greedy": lambda **options: gnn(how="greedy", **options), "gnn": gnn}
 
 
 def open_tracker(name, **options):  # of the tracker's class; None: its default
@@ -218,7 +231,7 @@ class Oracle:
         return from_links(cells, *true_links(cells, self.case.truth, self.case.tables), max_children=None, movie=movie)
 
 # %% ../nbs/60_compare.ipynb #c047
-FILES, Tracker = ("cells.csv", "tracks.png", "run.json"), Literal[tuple(TRACKERS)]
+FILES, Tracker = ("cells.csv", "tracks.png", "run.json", "doubts.csv", "doubts.png"), Literal[tuple(TRACKERS)]
 
 
 @dataclass
@@ -229,6 +242,7 @@ class Track:
     out: Path = Path("tracked")      # folder for the results, one folder per movie in it
     labels: Path | None = None       # folder of masks to use instead of segmenting, or its name beside each movie
     model: str = "auto"              # of the segmentation: generalist (a network), classic, or weights of your own
+    links: Path | None = None        # weights of `celltrack train-gnn`, for --tracker gnn
     diameter: float | None = None    # of a typical cell, in pixels; None: found in the movie
     refine: bool = False             # split a cell where the frames before and after show two
     flips: bool = False              # mean over mirror images: four times the work of the network
@@ -259,6 +273,7 @@ def track_movie(options, movie, path, out):  # a Track, the Movie and its path, 
     keep_others(masks, ["mask000.tif"])
     asked = {k: getattr(options, k) for k in ("gate", "max_age", "min_hits") if getattr(options, k) is not None}
     if options.tuned is not None: asked = tuned_settings(options.tuned) | asked
+    if options.links is not None: asked["model"] = options.links
     if options.velocity is not None: asked["motion"] = partial(PointMotion, velocity=options.velocity)
     linker = open_tracker(options.tracker, **asked)  # refuses before the long work
     lap = lambda: clock.append(time.perf_counter())
@@ -273,6 +288,7 @@ def track_movie(options, movie, path, out):  # a Track, the Movie and its path, 
         tracks = Tracks(linked.cells, linked.lineage, labels)
         lap()
         write_tracks(tracks, masks)
+        if hasattr(linker, "doubts"): write_doubts(linker, cells, movie, out)
         with atomic(out / "cells.csv") as tmp: tracks.cells.to_csv(tmp, index=False)
         write_picture(movie, tracks, out / "tracks.png")
         lap()
@@ -339,6 +355,14 @@ def write_picture(movie, tracks, path):
     for ax, t in zip(axes, (0, len(movie) // 2, len(movie) - 1)): show_frame(ax, movie, tracks, t, trail=20)
     with atomic(path) as tmp: figure.savefig(tmp, dpi=100)
     plt.close(figure)
+
+
+def write_doubts(linker, cells, movie, out):
+    "Write the decisions to look at first: all as a table, the least certain eight as pictures."
+    from celltrack.link.solve import name_doubts, show_doubts
+    table = linker.doubts()
+    with atomic(out / "doubts.csv") as tmp: name_doubts(cells, table).to_csv(tmp, index=False)
+    with atomic(out / "doubts.png") as tmp: show_doubts(movie, cells, table[cells.frame.to_numpy()[table.row] > 0], 8).savefig(tmp, dpi=100)
 
 
 def write_record(options, movie, tracks, more, path):

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['Costs', 'total', 'greedy_links', 'useful', 'most_worth', 'offers', 'Programme', 'programme', 'lower_bound',
            'solve_programme', 'Solution', 'price_rules', 'solution', 'windows_of', 'solve', 'solve_window',
-           'distance_costs', 'Solver', 'verdict_costs', 'GnnCosts', 'central_prices', 'margins', 'show_doubts']
+           'distance_costs', 'Solver', 'verdict_costs', 'GnnCosts', 'central_prices', 'margins', 'name_doubts',
+           'show_doubts']
 
 # %% ../../nbs/54_link.solve.ipynb #c003
 from typing import NamedTuple
@@ -216,17 +217,20 @@ def distance_costs(cells,         # the cells table
 class Solver:
     """Linker: the cheapest lineage of Costs. `how`: optimum (linear programmes), frames (frame by frame), greedy.
 
-    `costs(cells, movie)` returns the Costs. After `link`, `solution` holds the Solution with its bound and gap.
+    `costs(cells, movie)` returns the Costs. After `link`, `problem` holds them and `solution` the Solution with its bound
+    and gap; `doubts()` lists the decisions to look at first.
     """
     def __init__(self, costs=distance_costs, how="optimum", most=150_000, time_limit=60.):
         if how not in ("optimum", "frames", "greedy"): raise InputError(f"Solver: how {how!r}. Give optimum, frames or greedy")
-        self.costs, self.how, self.most, self.time_limit, self.solution = costs, how, most, time_limit, None
+        self.costs, self.how, self.most, self.time_limit, self.problem, self.solution = costs, how, most, time_limit, None, None
 
     def link(self, cells, movie=None):
-        p = self.costs(check_cells(cells), movie)
+        p = self.problem = self.costs(check_cells(cells), movie)
         self.solution = self.decide(p)
         chosen = self.solution.chosen
         return from_links(cells, p.src[chosen], p.dst[chosen], movie=movie)
+
+    def doubts(self): return margins(self.problem, self.solution)
 
     def decide(self, p):  # Costs
         "Return the Solution."
@@ -252,7 +256,7 @@ class GnnCosts:
         links = candidate_graph(cells, movie)
         return verdict_costs(judge_links(self.net, describe(cells, links, movie)), links)
 
-# %% ../../nbs/54_link.solve.ipynb #c040
+# %% ../../nbs/54_link.solve.ipynb #c044
 def central_prices(p, found, rounds=30):  # Costs, Solution
     "Return prices that prove the Solution as well, with room on all sides where there is any."
     low, high, a, b, more = price_rules(p, found.chosen)
@@ -264,7 +268,7 @@ def central_prices(p, found, rounds=30):  # Costs, Solution
         z = (least + most) / 2
     return z if lower_bound(p, z) >= found.bound - 1e-6 * max(1., abs(found.bound)) else found.prices
 
-# %% ../../nbs/54_link.solve.ipynb #c041
+# %% ../../nbs/54_link.solve.ipynb #c045
 def margins(p, found):  # Costs, Solution
     """Return a table of the cells and the certainty of their mothers, the least certain first.
 
@@ -285,7 +289,18 @@ def margins(p, found):  # Costs, Solution
     table = pd.DataFrame({"row": who[others], "mother": taken[who[others]], "other": mother[others], "margin": price[others] - best[who[others]]})
     return table.sort_values(["margin", "row"], ignore_index=True)
 
-# %% ../../nbs/54_link.solve.ipynb #c045
+# %% ../../nbs/54_link.solve.ipynb #c049
+def name_doubts(cells, table):  # cells table, as `margins` returns
+    "Return the table with frames and labels instead of rows; empty where a cell has no mother."
+    named = {}
+    for who in ("row", "mother", "other"):
+        rows = table[who].to_numpy()
+        for column in ("frame", "label"):
+            value = pd.Series(cells[column].to_numpy()[rows] if len(cells) else rows, dtype="Int64").where(rows >= 0)
+            named[column if who == "row" else f"{who} {column}"] = value
+    return pd.DataFrame(named).assign(margin=table.margin)
+
+
 def show_doubts(movie, cells, table, n=6):  # as `margins` returns; pictures
     "Return a Figure: the n least certain cells, above each its mother (orange) and the other one (blue), or where they are missing."
     from matplotlib.figure import Figure
