@@ -6,10 +6,9 @@ from mother to daughter are negatives, scaling per window in training and per mo
 import numpy as np
 import torch
 
-from celltrack.formats.ctc import find_movie
 from celltrack.link.embed import multi_similarity
 from celltrack.link.features import published_values
-from celltrack.link.gnn import Published, Windows, balanced_loss
+from celltrack.link.gnn import Published, balanced_loss
 from celltrack.segment.train import Plan, train
 from celltrack.track.assign import by_frame
 from celltrack.track.reid import Embedder, Eyes, Pairs, join_albums, make_album
@@ -53,11 +52,13 @@ class Movie:
         return Input(x, place[self.src[links]], place[self.dst[links]]), torch.from_numpy(self.right[links].astype(np.float32))
 
 
-class Input(tuple):
-    "What goes into the network; moves to a device, and is not divided."
-    def __new__(cls, *parts): return super().__new__(cls, [torch.as_tensor(p, dtype=torch.float32 if k == 0 else torch.int64) for k, p in enumerate(parts)])
+class Input:
+    "What goes into the network: (values, src, dst); moves to a device, and is not divided."
+    def __init__(self, x, src, dst):
+        self.parts = [torch.as_tensor(x, dtype=torch.float32), torch.as_tensor(src, dtype=torch.int64), torch.as_tensor(dst, dtype=torch.int64)]
+    def __iter__(self): return iter(self.parts)
+    def __getitem__(self, _): return self
     def to(self, device): return Input(*(p.to(device) for p in self))
-    def __getitem__(self, k): return self if isinstance(k, slice) else super().__getitem__(k)
 
 
 class Unpacked(torch.nn.Module):

@@ -129,7 +129,7 @@ def gnn(model="gnn", **options):
     from celltrack.link.solve import GnnCosts
     return optimum(costs=GnnCosts(model), **options)
 
-
+# %% ../nbs/60_compare.ipynb #c015b
 TRACKERS = {  # name: function of options that returns a linker
     "nearest": NearestNeighbour, "global": GlobalNearestNeighbour, "iou": BoxOverlap, "sort": Sort, "sort-flow": flow,
     "sort-divide": divided, "deepsort": deepsort, "deepsort-divide": lambda **options: Divide(deepsort(**options)),

@@ -312,8 +312,9 @@ def show_doubts(movie, cells, table, n=6):  # as `margins` returns; pictures
         y, x = place[r.row]
         earlier = max([frame[m] for m in (r.mother, r.other) if m >= 0], default=max(frame[r.row] - 1, 0))
         for down, (t, marks) in enumerate(((earlier, [(r.mother, "C1"), (r.other, "C0")]), (frame[r.row], [(r.row, "C1")]))):
-            ax = figure.add_subplot(2, max(n, 1), down * n + k + 1)
-            ax.imshow(flat(t), cmap="gray")
+            ax, image = figure.add_subplot(2, max(n, 1), down * n + k + 1), flat(t)
+            near = image[max(int(y - half), 0):int(y + half) + 1, max(int(x - half), 0):int(x + half) + 1]
+            ax.imshow(image, cmap="gray", vmin=near.min(), vmax=near.max())
             for row, color in marks:
                 if row >= 0: ax.plot(place[row, 1], place[row, 0], "o", ms=9, mfc="none", mec=color, mew=2)
             ax.set(xlim=(x - half, x + half), ylim=(y + half, y - half), xticks=[], yticks=[])
