@@ -14,7 +14,7 @@ from celltrack.track.assign import by_frame
 from celltrack.track.reid import Embedder, Eyes, Pairs, join_albums, make_album
 from celltrack.tracks import from_links
 
-FRAMES, LOOKS = 10, 128
+FRAMES, LOOKS, MOST = 10, 128, 800  # cells of a training window: of larger ones a patch
 
 
 def candidates(cells):
@@ -37,14 +37,18 @@ class Movie:
     "A movie for the published network: values, looks, candidates, and which of these stay within a track."
     def __init__(self, cells, looks, links=None):
         self.frame, self.x, self.looks, (self.src, self.dst) = cells.frame.to_numpy(), published_values(cells)[1], looks, candidates(cells)
+        self.place = cells[["y", "x"]].to_numpy(float)
         if links is None: return
         single = np.bincount(links[0], minlength=len(cells)) == 1
         follows = np.full(len(cells), -1)
         follows[links[1][single[links[0]]]] = links[0][single[links[0]]]
         self.right = (follows[self.dst] == self.src) & (self.frame[self.dst] - self.frame[self.src] == 1)
 
-    def window(self, first):
+    def window(self, first, rng):
         rows = np.flatnonzero((self.frame >= first) & (self.frame < first + FRAMES))
+        if len(rows) > MOST:
+            far = ((self.place[rows] - self.place[rng.choice(rows)])**2).sum(1)
+            rows = np.sort(rows[np.argsort(far)[:MOST]])
         place = np.full(len(self.frame), -1)
         place[rows] = np.arange(len(rows))
         links = np.flatnonzero((place[self.src] >= 0) & (place[self.dst] >= 0))
@@ -84,7 +88,7 @@ def teach(movies, steps=1500, seed=0):  # Movies with truth
         rng = np.random.default_rng([seed, step])
         while True:
             m = movies[rng.integers(len(movies))]
-            x, right = m.window(rng.integers(0, max(m.frame.max() - FRAMES + 2, 1)))
+            x, right = m.window(rng.integers(0, max(m.frame.max() - FRAMES + 2, 1)), rng)
             if right.any(): return [x, right]
 
     net = Unpacked(Published())

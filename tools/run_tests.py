@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import check
@@ -19,7 +20,7 @@ import readme
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ["settings.ini", "setup.py", "MANIFEST.in", "LICENSE", "README.md", "CHANGELOG.md", "celltrack", "nbs"]
 ENV = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "PYTHONDONTWRITEBYTECODE": "1"}
-LIMIT = 600  # seconds after which a notebook is taken to hang
+LIMIT, WORKERS = 600, 2  # seconds after which a notebook is taken to hang; notebooks at a time
 TEST_NOTEBOOK = """
 import sys, warnings
 from pathlib import Path
@@ -77,13 +78,17 @@ def front_page():
 
 
 def notebooks():
+    "Run each notebook in a process of its own with one thread, as many at a time as there are cores, at most WORKERS."
     real = all(os.path.isdir(os.environ.get(name, "")) for name in ("CELLTRACK_DATA", "CELLTRACK_GOLDEN"))
-    skipped = 0
-    for nb in check.Repository().notebooks:
+
+    def test(nb):
         begin = time.time()
         worked, said = run("-c", TEST_NOTEBOOK, ROOT / nb.path, *["real"] * real, timeout=LIMIT)
-        skipped += sum("real" in cell.flags for cell in nb.code)
-        yield f"{nb.path}  {time.time() - begin:.1f} s", worked, "" if worked else said
+        return f"{nb.path}  {time.time() - begin:.1f} s", worked, "" if worked else said
+
+    all_of_them = check.Repository().notebooks
+    skipped = sum("real" in cell.flags for nb in all_of_them for cell in nb.code)
+    with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool: yield from pool.map(test, all_of_them)
     print(f"    {'ran' if real else 'skipped'} {skipped} cells that need real movies" + ("" if real else " (CELLTRACK_DATA, CELLTRACK_GOLDEN)"))
 
 

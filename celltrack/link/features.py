@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from ..movie import InputError, atomic
@@ -86,6 +88,7 @@ class Mutual(NamedTuple):
     nearest: np.ndarray # (m,) the earlier cell is the nearest of the later one
     ahead: np.ndarray   # (n,) distance to the nearest cell of the next frame, infinite: none
     behind: np.ndarray  # (n,) of the frame before
+    chain: np.ndarray   # (n,) number of the chain of such links that the cell is in
 
 
 def mutual_links(c):  # Candidates
@@ -93,7 +96,9 @@ def mutual_links(c):  # Candidates
     n, far = len(c.frame), np.where(c.lag == 1, c.distance, np.inf)
     behind, ahead = smallest(far, c.dst, n, np.inf), smallest(far, c.src, n, np.inf)
     near = (c.lag == 1) & (c.distance <= behind[c.dst])
-    return Mutual(near & (c.distance <= ahead[c.src]), near, ahead, behind)
+    both = near & (c.distance <= ahead[c.src])
+    chains = coo_matrix((np.ones(both.sum()), (c.src[both], c.dst[both])), (n, n))
+    return Mutual(both, near, ahead, behind, connected_components(chains, directed=False)[1] if n else np.zeros(0, int))
 
 # %% ../../nbs/50_link.features.ipynb #c018
 def along(s, src, dst):  # Seen; links with one daughter per mother at most
@@ -179,14 +184,18 @@ SISTER = ("middle", "sum", "balance", "apart", "box of both", "stolen", "same si
 ALONE = (2., 1., 2., 3., 0., 0., 1., .5, .5)  # for a link without any sister
 
 
-def sisters(c):  # Candidates
-    "Return (one, two): positions of links from the same cell to two cells of one later frame, each pair once."
-    order = np.lexsort((c.dst, c.lag, c.src))
-    key = (c.src * (c.lag.max(initial=0) + 1) + c.lag)[order]
+def sisters(c, chain, late=2):  # Candidates, of Mutual; frames by which one of two sisters may be seen late
+    "Return (one, two): positions of links from one cell to two of different chains, in one frame or the second late; each pair once."
+    lag = c.lag
+    group = np.where(lag <= late + 1, 1, lag)
+    order = np.lexsort((c.dst, lag, group, c.src))
+    key = (c.src * (lag.max(initial=0) + 1) + group)[order]
     parts, ahead = [(np.zeros(0, int),) * 2], 1
     while ahead < len(key) and (same := key[ahead:] == key[:-ahead]).any():
         at = np.flatnonzero(same)
-        parts.append((order[at], order[at + ahead]))
+        one, two = order[at], order[at + ahead]
+        fits = (lag[one] == lag[two]) | (lag[one] == 1) & (chain[c.dst[one]] != chain[c.dst[two]])
+        parts.append((one[fits], two[fits]))
         ahead += 1
     return tuple(np.concatenate(x) for x in zip(*parts))
 
@@ -202,9 +211,9 @@ def length(v):  # (n, d)
     return np.sqrt(sum(x * x for x in v.T))
 
 
-def sister_features(s, c, behind, size):  # Seen, Candidates, rivals of each link, size of its mother
+def sister_features(s, c, chain, behind, size):  # Seen, Candidates, of Mutual, rivals of each link, size of its mother
     "Return (m, 10): whether a link has a sister, and what is known of the best one, as in `SISTER`; `behind` in sizes."
-    one, two = sisters(c)
+    one, two = sisters(c, chain)
     e, f = np.r_[one, two], np.r_[two, one]
 
     def compared(e, f):
@@ -232,11 +241,12 @@ EDGE = ("distance", "distance²", "flow", "per step", "one frame", "two frames",
         "mutual", "cost", "sister") + SISTER
 
 
-def step_cost(s, c):  # Seen, Candidates
+def step_cost(s, c, m, late=4.):  # Seen, Candidates, Mutual; of a link past a cell that the earlier one goes on to
     "Return (m,) what a link costs by hand: an eighth of its squared distance in fifths of a size, change of area, frames unseen."
-    growth = np.log(s.area[c.dst] / s.area[c.src])
+    growth, goes_on = np.log(s.area[c.dst] / s.area[c.src]), np.zeros(len(s.frame), bool)
     change = np.minimum(growth**2, (growth + np.log(2))**2 + .25) / 2  # a daughter is half as large as her mother
-    return c.distance**2 / c.lag / (8 * (.2 * s.usual)**2) + change + .5 * (c.lag - 1)
+    goes_on[c.src[m.both]] = True
+    return c.distance**2 / c.lag / (8 * (.2 * s.usual)**2) + change + .5 * (c.lag - 1) + late * ((c.lag > 1) & goes_on[c.src])
 
 
 def edge_features(s, c, m, nodes):  # Seen, Candidates, Mutual, of `node_features`
@@ -251,7 +261,7 @@ def edge_features(s, c, m, nodes):  # Seen, Candidates, Mutual, of `node_feature
         far, far**2, flow, far / np.sqrt(lag), lag == 1, lag == 2, lag > 2, growth, abs(growth), box_iou(s.box(i), s.box(j)),
         common / product(s.high[j] - s.low[j]), common / product(s.high[i] - s.low[i]), light, abs(light), s.slim[j] - s.slim[i],
         past[j], past[i], future[j], future[i], lag / 3, (far - behind).clip(-3, 3), (far - ahead).clip(-3, 3), m.both,
-        step_cost(s, c), sister_features(s, c, behind, size)])
+        step_cost(s, c, m), sister_features(s, c, m.chain, behind, size)])
     return x.clip(-10, 10)
 
 # %% ../../nbs/50_link.features.ipynb #c034
@@ -267,11 +277,11 @@ class Described(NamedTuple):
 def describe(cells, links, movie=None):  # the cells table, its Candidates, the Movie whose spacing applies
     "Return the features of all cells and links."
     s, m = see(cells, movie), mutual_links(links)
-    nodes, pairs = node_features(s, links, m), sisters(links)
+    nodes, pairs = node_features(s, links, m), sisters(links, m.chain)
     worst = smallest(misfit(s, links, *pairs), links.src[pairs[0]], len(s.frame), 9.)
     edges = edge_features(s, links, m, nodes)
     nodes = np.column_stack([nodes, np.minimum(worst, 3)])
-    single = (x.astype(np.float32) for x in (nodes, edges, step_cost(s, links), np.minimum(worst, 9)))
+    single = (x.astype(np.float32) for x in (nodes, edges, step_cost(s, links, m), np.minimum(worst, 9)))
     return Described(links, *single)
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import csr_array
 
-from .features import describe, misfit, see, sisters, smallest, step_cost
+from .features import describe, misfit, mutual_links, see, sisters, smallest, step_cost
 from .gnn import judge_links, open_judge
 from .graph import candidate_graph
 from ..movie import InputError
@@ -168,7 +168,8 @@ def windows_of(p, e, most):  # Costs, useful links, links per window
 def solve(p,                # Costs
           most=150_000,     # links per window
           ahead=None,       # frames to look ahead of a window; None: twice the longest link, at least 8
-          time_limit=60.):  # seconds per window
+          time_limit=60.,   # seconds per window
+          exact=True):      # where the lineage is not proven: again, with windows twice as large
     "Return the Solution of Costs by linear programmes over windows of frames."
     n, e, worth = len(p.frame), np.flatnonzero(useful(p)), most_worth(p)
     has, prices, chosen, states = np.zeros(n, int), worth.copy(), [np.zeros(0, int)], ["linear"]
@@ -187,7 +188,9 @@ def solve(p,                # Costs
         np.add.at(has, p.src[now], 1)
         chosen.append(now)
     chosen, worst = np.concatenate(chosen), max(states, key=["linear", "whole numbers", "time limit"].index)
-    return solution(p, chosen, prices, worst)
+    found = solution(p, chosen, prices, worst)
+    if not exact or found.proven or worst != "linear" or len(cuts) < 3: return found
+    return solve(p, 2 * most, 2 * ahead, time_limit)
 
 
 def solve_window(p, e, has, end, time_limit):
@@ -208,10 +211,11 @@ def distance_costs(cells,         # the cells table
                    division=0.0): # of a division whose daughters fit perfectly
     "Return the Costs of a movie from places and areas alone."
     s, g = see(cells, movie), candidate_graph(cells, movie)
-    pairs = sisters(g)
+    m = mutual_links(g)
+    pairs = sisters(g, m.chain)
     divide = division + smallest(misfit(s, g, *pairs), g.src[pairs[0]], len(cells), 1e3)
     ends = lambda first: np.where(g.frame == (g.frame.min(initial=0) if first else g.frame.max(initial=0)), 0., appear)
-    return Costs(g.frame, g.src, g.dst, step_cost(s, g), ends(True), ends(False), divide)
+    return Costs(g.frame, g.src, g.dst, step_cost(s, g, m), ends(True), ends(False), divide)
 
 # %% ../../nbs/54_link.solve.ipynb #c033
 class Solver:
@@ -235,7 +239,7 @@ class Solver:
     def decide(self, p):  # Costs
         "Return the Solution."
         if self.how == "optimum": return solve(p, self.most, time_limit=self.time_limit)
-        if self.how == "frames": return solve(p, 1, 0, self.time_limit)
+        if self.how == "frames": return solve(p, 1, 0, self.time_limit, exact=False)
         chosen, prices = greedy_links(p), most_worth(p)
         return solution(p, chosen, prices, "greedy")
 
