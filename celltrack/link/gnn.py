@@ -107,10 +107,10 @@ class Message(nn.Module):
 
 # %% ../../nbs/53_link.gnn.ipynb #c022
 class LinkNet(nn.Module):
-    "Windows -> one flat tensor: logits of links (m,), of appearing (n,), of no, one and two daughters (n · 3)."
-    def __init__(self, nodes=len(NODE), edges=len(EDGE), width=48, depth=3):
+    "Windows of `frames` -> one flat tensor: logits of links (m,), of appearing (n,), of no, one and two daughters (n · 3)."
+    def __init__(self, nodes=len(NODE), edges=len(EDGE), width=48, depth=3, frames=12):
         super().__init__()
-        self.config = {"kind": "LinkNet", "nodes": nodes, "edges": edges, "width": width, "depth": depth}
+        self.config = {"kind": "LinkNet", "nodes": nodes, "edges": edges, "width": width, "depth": depth, "frames": frames}
         for name, k in (("node", nodes), ("edge", edges)):
             self.register_buffer(f"{name}_mean", torch.zeros(k))
             self.register_buffer(f"{name}_deviation", torch.ones(k))
@@ -318,8 +318,9 @@ class Verdict(NamedTuple):
 
 
 @torch.no_grad()
-def ask(net, cutter, frames=12):
+def ask(net, cutter):
     "Yield for each window the Window, rows of cells and links, weights of the cells, and logits."
+    frames = net.config["frames"]
     for first in range(-frames // 2, cutter.last + 1, frames // 2):
         w, rows, links = cutter(first, first + frames)
         if len(rows) == 0: continue
@@ -327,14 +328,14 @@ def ask(net, cutter, frames=12):
         yield w, rows, links, 1e-3 + np.minimum(when, frames - 1 - when), unpack(net(Windows([w])), w)
 
 
-def judge_links(net, seen, frames=12):  # LinkNet or a list of them, Described
+def judge_links(net, seen):  # LinkNet or a list of them, Described
     "Return the Verdict on all candidates of a movie: the mean over windows, and over networks."
     n, m = len(seen.links.frame), len(seen.links.src)
     cutter = Cutter(Lesson(seen, np.zeros(m, bool), np.zeros(n, bool), np.zeros(n, int)))
     link, appear, daughters, weight = np.zeros(m), np.zeros(n), np.zeros((n, 3)), np.zeros(n)
     for one in net if isinstance(net, (list, tuple)) else [net]:
         heat, on = one.temperature.tolist()
-        for w, rows, links, trust, (a, b, c) in ask(one.eval(), cutter, frames):
+        for w, rows, links, trust, (a, b, c) in ask(one.eval(), cutter):
             a, b = mother_logs(a / heat, b / heat, w.dst)
             link[links] += a.exp().numpy() * trust[w.dst.numpy()]
             appear[rows] += b.exp().numpy() * trust
@@ -436,7 +437,7 @@ def simulated_truth(seed, frames=40, side=300):
 def teach_judge(lessons, held, options, notes=None):  # lists of Lessons per movie; Lessons to judge by; a TrainGnn
     "Train on Lessons, calibrate on those held out; return the LinkNet."
     torch.manual_seed(options.seed)
-    net = LinkNet(width=options.width, depth=options.depth)
+    net = LinkNet(width=options.width, depth=options.depth, frames=options.frames)
     net.fit_scale([x.seen for some in lessons for x in some])
     plan = Plan(options.steps, options.rate, decay=options.decay, every=options.every, seed=options.seed)
     judge = (lambda n: link_scores(n, held)["link F1"]) if held else None
