@@ -357,9 +357,10 @@ def link_scores(net, lessons):
         out |= {f"{name} precision": rate(said.sum()), f"{name} recall": rate(true.sum()), f"{name} F1": rate((said.sum() + true.sum()) / 2)}
     return out
 
-# %% ../../nbs/53_link.gnn.ipynb #c042
-def calibrate(net, lessons, heats=np.geomspace(.4, 4, 25)):
+# %% ../../nbs/53_link.gnn.ipynb #f2606412
+def calibrate(net, lessons):
     "Set the temperatures of a LinkNet so that held-out Lessons are likeliest (Guo et al., ICML 2017); return them."
+    heats = np.geomspace(.4, 4, 25)
     cost = np.zeros((2, len(heats)))
     for lesson in lessons:
         for w, _, _, _, (link, appear, daughters) in ask(net.eval(), Cutter(lesson)):
