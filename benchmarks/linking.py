@@ -65,6 +65,10 @@ def main():
     memory = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     say = lambda what, seconds, n, more="": print(f"{what:62} {seconds:8.2f} s  {n / seconds:12,.0f} /s  {more}", flush=True)
 
+    p = dense_costs(1_000, 50)
+    seconds, found = timed(lambda: solve(p, most=10**9))
+    say(f"one programme: 50,000 cells, {len(p.src):,} links, {useful(p).sum():,} useful", seconds, 50_000, f"gap {found.gap:.1e}, {memory()} MB so far")
+
     a, b = (crowd(20_000, 2)[["y", "x"]].to_numpy()[k * 20_000:(k + 1) * 20_000] for k in (0, 1))
     seconds, _ = timed(lambda: nearest(a, b, 5, 60.), 3)
     say("graph, one frame of 20,000 cells, k = 5 (detections)", seconds, 20_000)
@@ -86,9 +90,6 @@ def main():
         seconds, _ = timed(lambda: Solver().link(cells))
         say("Solver without learning, from table to tracks", seconds, len(cells))
     except ImportError: print("LapTrack is not installed")
-    p = dense_costs(1_000, 50)
-    seconds, found = timed(lambda: solve(p, most=10**9))
-    say(f"one programme: 50,000 cells, {len(p.src):,} links, {useful(p).sum():,} useful", seconds, 50_000, f"gap {found.gap:.1e}, {memory()} MB so far")
     for n in (50_000, 100_000, 200_000, most):
         p = dense_costs(1_000, n // 1_000)
         seconds, found = timed(lambda: solve(p))

@@ -105,10 +105,10 @@ class Message(nn.Module):
             heard += [group_sum(share * e, end, len(x)), group_max(e, end, len(x))]
         return x + self.node(torch.cat([x, *heard], 1)), e
 
-# %% ../../nbs/53_link.gnn.ipynb #c022
+# %% ../../nbs/53_link.gnn.ipynb #008d9dfd
 class LinkNet(nn.Module):
     "Windows of `frames` -> one flat tensor: logits of links (m,), of appearing (n,), of no, one and two daughters (n · 3)."
-    def __init__(self, nodes=len(NODE), edges=len(EDGE), width=48, depth=3, frames=12):
+    def __init__(self, nodes=len(NODE), edges=len(EDGE), width=32, depth=2, frames=12):
         super().__init__()
         self.config = {"kind": "LinkNet", "nodes": nodes, "edges": edges, "width": width, "depth": depth, "frames": frames}
         for name, k in (("node", nodes), ("edge", edges)):
@@ -309,7 +309,7 @@ def lineage_loss(y, windows, share=.5):  # weight of the daughters
     mean = lambda x, use: (x * use).sum() / use.sum().clamp(min=1)
     return mean(-mother, w.ask) + share * mean(on, w.ask_on)
 
-# %% ../../nbs/53_link.gnn.ipynb #c038
+# %% ../../nbs/53_link.gnn.ipynb #ab8530ce
 class Verdict(NamedTuple):
     "Probabilities of a movie's candidates and cells."
     link: np.ndarray       # (m,)
@@ -328,19 +328,18 @@ def ask(net, cutter):
         yield w, rows, links, 1e-3 + np.minimum(when, frames - 1 - when), unpack(net(Windows([w])), w)
 
 
-def judge_links(net, seen):  # LinkNet or a list of them, Described
-    "Return the Verdict on all candidates of a movie: the mean over windows, and over networks."
+def judge_links(net, seen):  # LinkNet, Described
+    "Return the Verdict on all candidates of a movie: the mean over windows."
     n, m = len(seen.links.frame), len(seen.links.src)
     cutter = Cutter(Lesson(seen, np.zeros(m, bool), np.zeros(n, bool), np.zeros(n, int)))
     link, appear, daughters, weight = np.zeros(m), np.zeros(n), np.zeros((n, 3)), np.zeros(n)
-    for one in net if isinstance(net, (list, tuple)) else [net]:
-        heat, on = one.temperature.tolist()
-        for w, rows, links, trust, (a, b, c) in ask(one.eval(), cutter):
-            a, b = mother_logs(a / heat, b / heat, w.dst)
-            link[links] += a.exp().numpy() * trust[w.dst.numpy()]
-            appear[rows] += b.exp().numpy() * trust
-            daughters[rows] += torch.softmax(c / on, 1).numpy() * trust[:, None]
-            weight[rows] += trust
+    heat, on = net.temperature.tolist()
+    for w, rows, links, trust, (a, b, c) in ask(net.eval(), cutter):
+        a, b = mother_logs(a / heat, b / heat, w.dst)
+        link[links] += a.exp().numpy() * trust[w.dst.numpy()]
+        appear[rows] += b.exp().numpy() * trust
+        daughters[rows] += torch.softmax(c / on, 1).numpy() * trust[:, None]
+        weight[rows] += trust
     sums = np.bincount(seen.links.dst, link, n) + appear
     return Verdict(link / sums[seen.links.dst], appear / np.maximum(sums, 1e-12), daughters / np.maximum(weight, 1e-12)[:, None])
 
@@ -381,7 +380,7 @@ def reliability(p, true, bins=10):  # probabilities, bool
     mean = lambda x: np.divide(np.bincount(at, x, bins), count, out=np.full(bins, np.nan), where=count > 0)
     return pd.DataFrame({"said": mean(p), "true": mean(true), "count": count})
 
-# %% ../../nbs/53_link.gnn.ipynb #c048
+# %% ../../nbs/53_link.gnn.ipynb #ffc15169
 @dataclass
 class TrainGnn:
     "Teach a network to link, on movies with tracks; a run that was stopped goes on when the command is given again."
@@ -391,12 +390,12 @@ class TrainGnn:
     labels: str | None = None        # masks beside each movie to take the cells from; default: 01_ST/SEG, else those of the truth
     simulated: int = 12              # movies made besides, of cells that differ in number, speed and crowding
     held: float = .25                # share of each movie, at its end, to judge and calibrate by; 0: learn from everything
-    width: int = 48                  # of the network
-    depth: int = 3                   # rounds of messages
+    width: int = 32                  # of the network
+    depth: int = 2                   # rounds of messages
     frames: int = 12                 # of a window
     each: int = 1                    # windows in a batch
     noise: float = .3                # on every number, in deviations
-    steps: int = 2000                # batches
+    steps: int = 2500                # batches
     rate: float = 2e-3               # largest learning rate
     decay: float = 1e-2              # weight decay
     every: int = 250                 # steps from one validation and backup to the next
@@ -446,7 +445,7 @@ def teach_judge(lessons, held, options, notes=None):  # lists of Lessons per mov
     if held: calibrate(net, held)
     return net
 
-# %% ../../nbs/53_link.gnn.ipynb #c051
+# %% ../../nbs/53_link.gnn.ipynb #0c2582b2
 def train_gnn(options):  # a TrainGnn
     "Read the movies, train or go on, write the weights `gnn.safetensors`; return the scores on what was held out."
     if not 0 <= options.held < 1: raise InputError(f"held {options.held}; give a share from 0 to below 1")
@@ -465,7 +464,7 @@ def train_gnn(options):  # a TrainGnn
 
 
 def open_judge(judge="gnn"):
-    "Return the networks to ask: of weights in the package by name, of others by path; networks come back as they are."
+    "Return the network to ask: of weights in the package by name, of others by path; a network comes back as it is."
     if not isinstance(judge, (str, Path)): return judge
     net, _ = load_model(weights(judge))
     if not isinstance(net, LinkNet): raise InputError(f"{judge}: weights of {type(net).__name__}, not of LinkNet. Give those of `celltrack train-gnn`")

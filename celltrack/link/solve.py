@@ -117,7 +117,7 @@ def solve_programme(q, time_limit):  # Programme, seconds
     whole = milp(q.price, integrality=np.ones(n), bounds=Bounds(0, q.upper), constraints=rules, options={"time_limit": time_limit})
     return (whole.x, prices, "whole numbers") if whole.x is not None else (None, None, "time limit")
 
-# %% ../../nbs/54_link.solve.ipynb #c023
+# %% ../../nbs/54_link.solve.ipynb #b0fdecfb
 class Solution(NamedTuple):
     "A lineage and what is known of its cost."
     chosen: np.ndarray  # rows of the links
@@ -130,6 +130,7 @@ class Solution(NamedTuple):
     def gap(self): return max(self.cost - self.bound, 0.)  # 0 but for rounding: proven to be the cheapest
     @property
     def proven(self): return self.gap <= 1e-6 * max(1., abs(self.bound))
+
 
 def price_rules(p, chosen):  # Costs, rows of links
     "Return (low, high, a, b, more): prices of a cheapest lineage lie between low and high, and z[a] - z[b] ≥ more."
