@@ -264,14 +264,12 @@ def edge_features(s, c, m, nodes):  # Seen, Candidates, Mutual, of `node_feature
         step_cost(s, c, m), sister_features(s, c, m.chain, behind, size)])
     return x.clip(-10, 10)
 
-# %% ../../nbs/50_link.features.ipynb #c034
+# %% ../../nbs/50_link.features.ipynb #7e07be25
 class Described(NamedTuple):
     "Candidates and what is known of them."
     links: Candidates
     nodes: np.ndarray   # (n, 21) float32, as in NODE
     edges: np.ndarray   # (m, 34) float32, as in EDGE
-    cost: np.ndarray    # (m,) float32 of a link, by hand
-    misfit: np.ndarray  # (n,) float32 of the best pair of daughters, 9: there is none
 
 
 def describe(cells, links, movie=None):  # the cells table, its Candidates, the Movie whose spacing applies
@@ -281,8 +279,7 @@ def describe(cells, links, movie=None):  # the cells table, its Candidates, the 
     worst = smallest(misfit(s, links, *pairs), links.src[pairs[0]], len(s.frame), 9.)
     edges = edge_features(s, links, m, nodes)
     nodes = np.column_stack([nodes, np.minimum(worst, 3)])
-    single = (x.astype(np.float32) for x in (nodes, edges, step_cost(s, links, m), np.minimum(worst, 9)))
-    return Described(links, *single)
+    return Described(links, nodes.astype(np.float32), edges.astype(np.float32))
 
 
 def statistics(tables):  # arrays (n, k)

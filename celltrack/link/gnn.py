@@ -105,7 +105,7 @@ class Message(nn.Module):
             heard += [group_sum(share * e, end, len(x)), group_max(e, end, len(x))]
         return x + self.node(torch.cat([x, *heard], 1)), e
 
-# %% ../../nbs/53_link.gnn.ipynb #008d9dfd
+# %% ../../nbs/53_link.gnn.ipynb #09f7fe5f
 class LinkNet(nn.Module):
     "Windows of `frames` -> one flat tensor: logits of links (m,), of appearing (n,), of no, one and two daughters (n · 3)."
     def __init__(self, nodes=len(NODE), edges=len(EDGE), width=32, depth=2, frames=12):
@@ -118,9 +118,9 @@ class LinkNet(nn.Module):
         self.node, self.edge = layers(nodes, width, width), layers(edges, width, width)
         self.rounds = nn.ModuleList([Message(width) for _ in range(depth)])
         self.link, self.appear, self.daughters = layers(3 * width, width, 1), layers(width, width, 1), layers(width, width, 3)
-        for head in (self.link, self.appear, self.daughters):  # begin with the judgement by hand
+        for head, start in ((self.link, [0.]), (self.appear, [-6.]), (self.daughters, [-6., 0., -1.])):  # a mother, one daughter
             nn.init.zeros_(head[-1].weight)
-            nn.init.zeros_(head[-1].bias)
+            head[-1].bias.data = torch.tensor(start)
 
     def fit_scale(self, described):  # a list
         "Take mean and deviation of the features from what is to be learned from."
@@ -134,9 +134,7 @@ class LinkNet(nn.Module):
         x = self.node(((w.nodes - self.node_mean) / self.node_deviation).clamp(-5, 5))
         e = self.edge(((w.edges - self.edge_mean) / self.edge_deviation).clamp(-5, 5))
         for step in self.rounds: x, e = step(x, e, w.src, w.dst)
-        hand = torch.stack([torch.full_like(w.misfit, -6.), torch.zeros_like(w.misfit), -1 - w.misfit.clamp(max=6)], 1)
-        link = self.link(torch.cat([e, x[w.src], x[w.dst]], 1))[:, 0] - w.cost.clamp(max=20)
-        return torch.cat([link, self.appear(x)[:, 0] - 6, (self.daughters(x) + hand).flatten()])
+        return torch.cat([self.link(torch.cat([e, x[w.src], x[w.dst]], 1))[:, 0], self.appear(x)[:, 0], self.daughters(x).flatten()])
 
 
 KINDS["LinkNet"] = LinkNet
@@ -159,15 +157,13 @@ def make_lesson(cells, links, movie=None):  # the cells table, true (src, dst), 
     born = np.bincount(c.dst[right], minlength=n) > 0
     return Lesson(describe(cells, c, movie), right, born, np.bincount(c.src[right], minlength=n).clip(max=2))
 
-# %% ../../nbs/53_link.gnn.ipynb #c025
+# %% ../../nbs/53_link.gnn.ipynb #4bec31ab
 class Window(NamedTuple):
     "Tensors of some frames of a movie."
     nodes: torch.Tensor     # (n, …)
     edges: torch.Tensor     # (m, …)
     src: torch.Tensor       # (m,)
     dst: torch.Tensor       # (m,)
-    cost: torch.Tensor      # (m,) by hand
-    misfit: torch.Tensor    # (n,)
     right: torch.Tensor     # (m,) bool
     children: torch.Tensor  # (n,)
     ask: torch.Tensor       # (n,) bool: for the mother
@@ -184,7 +180,7 @@ class Windows(list):
         moved = [w._replace(src=w.src + k, dst=w.dst + k) for w, k in zip(self, first)]
         return moved[0] if len(moved) == 1 else Window(*(torch.cat(x) for x in zip(*moved)))
 
-# %% ../../nbs/53_link.gnn.ipynb #c026
+# %% ../../nbs/53_link.gnn.ipynb #136ec01f
 class Cutter:
     "`cutter(first, end)` cuts these frames out of a Lesson: returns a Window and the rows of its cells and links."
     def __init__(self, lesson):
@@ -194,7 +190,7 @@ class Cutter:
         self.last = int(c.frame.max(initial=0))
 
     def __call__(self, first, end):
-        (seen, right, born, children), (c, nodes, edges, cost, misfit) = self.lesson, self.lesson.seen
+        (seen, right, born, children), (c, nodes, edges) = self.lesson, self.lesson.seen
         rows = self.cells[slice(*np.searchsorted(self.when, (first, end)))]
         links = self.links[slice(*np.searchsorted(self.then, (first, end)))]
         links = links[c.frame[c.src[links]] >= first]
@@ -203,7 +199,7 @@ class Cutter:
         inside = np.bincount(dst[mine], minlength=len(rows)) > 0
         frame = c.frame[rows]
         ask = ((frame >= max(first, 0) + 2) | (first <= 0) & (frame > 0)) & (inside | ~born[rows])
-        parts = (nodes[rows], edges[links], src, dst, cost[links], misfit[rows], mine, children[rows], ask, frame < min(end - 1, self.last))
+        parts = (nodes[rows], edges[links], src, dst, mine, children[rows], ask, frame < min(end - 1, self.last))
         return Window(*map(torch.from_numpy, parts)), rows, links
 
 # %% ../../nbs/53_link.gnn.ipynb #c029
