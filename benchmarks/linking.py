@@ -11,15 +11,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pandas as pd
-import torch
 
-from celltrack.compare import LapTrack
 from celltrack.link.features import describe
-from celltrack.link.gnn import LinkNet, judge_links
 from celltrack.link.graph import candidate_graph, nearest
 from celltrack.link.solve import Costs, Solver, distance_costs, solve, useful
-
-torch.set_num_threads(1)
 
 
 def crowd(per_frame, frames, seed=0):
@@ -69,6 +64,10 @@ def main():
     seconds, found = timed(lambda: solve(p, most=10**9))
     say(f"one programme: 50,000 cells, {len(p.src):,} links, {useful(p).sum():,} useful", seconds, 50_000, f"gap {found.gap:.1e}, {memory()} MB so far")
 
+    import torch
+    from celltrack.compare import LapTrack
+    from celltrack.link.gnn import LinkNet, judge_links
+    torch.set_num_threads(1)
     a, b = (crowd(20_000, 2)[["y", "x"]].to_numpy()[k * 20_000:(k + 1) * 20_000] for k in (0, 1))
     seconds, _ = timed(lambda: nearest(a, b, 5, 60.), 3)
     say("graph, one frame of 20,000 cells, k = 5 (detections)", seconds, 20_000)

@@ -8,7 +8,7 @@ __all__ = ['Costs', 'total', 'greedy_links', 'useful', 'most_worth', 'offers', '
            'distance_costs', 'Solver', 'verdict_costs', 'GnnCosts', 'central_prices', 'margins', 'name_doubts',
            'show_doubts']
 
-# %% ../../nbs/54_link.solve.ipynb #c003
+# %% ../../nbs/54_link.solve.ipynb #34bb2a48
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,6 @@ from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import csr_array
 
 from .features import describe, misfit, mutual_links, see, sisters, smallest, step_cost
-from .gnn import judge_links, open_judge
 from .graph import candidate_graph
 from ..movie import InputError
 from ..tracks import check_cells, from_links
@@ -244,7 +243,7 @@ class Solver:
         chosen, prices = greedy_links(p), most_worth(p)
         return solution(p, chosen, prices, "greedy")
 
-# %% ../../nbs/54_link.solve.ipynb #c037
+# %% ../../nbs/54_link.solve.ipynb #a9d27a3c
 def verdict_costs(said, links):  # Verdict (chapter 53), Candidates
     "Return the Costs of what a network said; the first frame's cells appear for nothing, the last frame's leave for nothing."
     cost, frame = lambda p: -np.log(np.clip(p, 1e-6, 1)), links.frame
@@ -255,9 +254,12 @@ def verdict_costs(said, links):  # Verdict (chapter 53), Candidates
 
 class GnnCosts:
     "`costs(cells, movie)`: the Costs by a network's judgement, for `Solver`; default: that in the box."
-    def __init__(self, net="gnn"): self.net = open_judge(net)
+    def __init__(self, net="gnn"):
+        from celltrack.link.gnn import open_judge
+        self.net = open_judge(net)
 
     def __call__(self, cells, movie=None):
+        from celltrack.link.gnn import judge_links
         links = candidate_graph(cells, movie)
         return verdict_costs(judge_links(self.net, describe(cells, links, movie)), links)
 
