@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['KINDS_OF_NUMBERS', 'LENGTHS', 'mlp', 'Published', 'balanced_loss', 'group_sum', 'group_max', 'group_log_softmax',
            'layers', 'Message', 'LinkNet', 'Lesson', 'make_lesson', 'Window', 'Windows', 'Cutter', 'keep_cells', 'hurt',
-           'thin', 'versions', 'Movies', 'unpack', 'mother_logs', 'lineage_loss', 'Verdict', 'ask', 'judge_links',
-           'link_scores', 'calibrate', 'reliability', 'TrainGnn', 'read_truth', 'part', 'simulated_truth',
-           'teach_judge', 'train_gnn', 'open_judge']
+           'thin', 'versions', 'Movies', 'unpack', 'mother_logs', 'mean_of', 'mother_loss', 'daughter_loss',
+           'lineage_loss', 'Verdict', 'ask', 'judge_links', 'link_scores', 'calibrate', 'reliability', 'TrainGnn',
+           'read_truth', 'part', 'simulated_truth', 'teach_judge', 'train_gnn', 'open_judge']
 
 # %% ../../nbs/53_link.gnn.ipynb #c003
 from dataclasses import dataclass
@@ -139,7 +139,7 @@ class LinkNet(nn.Module):
 
 KINDS["LinkNet"] = LinkNet
 
-# %% ../../nbs/53_link.gnn.ipynb #c024
+# %% ../../nbs/53_link.gnn.ipynb #85f84d9d
 class Lesson(NamedTuple):
     "A movie described, and what is true of it."
     seen: Described
@@ -148,14 +148,14 @@ class Lesson(NamedTuple):
     children: np.ndarray  # (n,) 0, 1 or 2 daughters among the candidates
 
 
-def make_lesson(cells, links, movie=None):  # the cells table, true (src, dst), the Movie whose spacing applies
+def make_lesson(cells, links, movie=None, seen=None):  # the cells table, true (src, dst), the Movie whose spacing applies, its Described
     "Return the Lesson of a movie."
-    c, n = candidate_graph(cells, movie), len(cells)
-    mother = np.full(n, -1)
+    seen, n = describe(cells, candidate_graph(cells, movie), movie) if seen is None else seen, len(cells)
+    c, mother = seen.links, np.full(n, -1)
     mother[links[1]] = links[0]
     right = mother[c.dst] == c.src
     born = np.bincount(c.dst[right], minlength=n) > 0
-    return Lesson(describe(cells, c, movie), right, born, np.bincount(c.src[right], minlength=n).clip(max=2))
+    return Lesson(seen, right, born, np.bincount(c.src[right], minlength=n).clip(max=2))
 
 # %% ../../nbs/53_link.gnn.ipynb #4bec31ab
 class Window(NamedTuple):
@@ -202,7 +202,7 @@ class Cutter:
         parts = (nodes[rows], edges[links], src, dst, mine, children[rows], ask, frame < min(end - 1, self.last))
         return Window(*map(torch.from_numpy, parts)), rows, links
 
-# %% ../../nbs/53_link.gnn.ipynb #c029
+# %% ../../nbs/53_link.gnn.ipynb #e8104a35
 def keep_cells(cells, links, keep):  # the cells table, true (src, dst), bool (n,)
     "Return (cells, links) without some cells; links go on over them."
     before, place = np.full(len(cells), -1), np.cumsum(keep) - 1
@@ -232,11 +232,11 @@ def thin(cells, links, step=2):
     return some.assign(frame=some.frame // step), links
 
 
-def versions(cells, links, movie=None, seed=0):
+def versions(cells, links, movie=None, seed=0, lesson=make_lesson):
     "Return the Lessons of a movie: as it is, damaged twice, thinned."
     rng = np.random.default_rng(seed)
     made = [(cells, links), hurt(cells, links, rng), hurt(cells, links, rng), thin(cells, links)]
-    return [make_lesson(*pair, movie) for pair in made]
+    return [lesson(*pair, movie) for pair in made]
 
 # %% ../../nbs/53_link.gnn.ipynb #c032
 KINDS_OF_NUMBERS = (  # are taken away together
@@ -279,7 +279,7 @@ class Movies:
             parts.append(torch.from_numpy(np.where([k in gone for k in names], mean.astype(np.float32), x)))
         return w._replace(nodes=parts[0], edges=parts[1])
 
-# %% ../../nbs/53_link.gnn.ipynb #c035
+# %% ../../nbs/53_link.gnn.ipynb #7751d843
 def unpack(y, w):  # what LinkNet returned, the joined Window
     "Return logits of links (m,), of appearing (n,), of daughters (n, 3)."
     m, n = len(w.src), len(w.nodes)
@@ -293,17 +293,28 @@ def mother_logs(link, appear, dst):
     return both[:len(link)], both[len(link):]
 
 
-def lineage_loss(y, windows, share=.5):  # weight of the daughters
-    "Return the mean cost of the right mother, and of the right number of daughters."
-    w = windows.joined()
-    link, appear, daughters = unpack(y, w)
+def mean_of(x, use): return (x * use).sum() / use.sum().clamp(min=1)
+
+
+def mother_loss(link, appear, w):  # logits, the joined Window
+    "Return the mean cost of the right mother, over the cells asked for theirs."
     link, appear = mother_logs(link, appear, w.dst)
     n, right = len(w.nodes), w.right
     found = group_sum(right.float(), w.dst, n) > 0
     mother = group_sum(torch.where(right, link, torch.zeros_like(link)), w.dst, n) + torch.where(found, torch.zeros_like(appear), appear)
-    on = cross_entropy(daughters, w.children, reduction="none")
-    mean = lambda x, use: (x * use).sum() / use.sum().clamp(min=1)
-    return mean(-mother, w.ask) + share * mean(on, w.ask_on)
+    return mean_of(-mother, w.ask)
+
+
+def daughter_loss(daughters, w):
+    "Return the mean cost of the right number of daughters, over the cells asked for it."
+    return mean_of(cross_entropy(daughters, w.children, reduction="none"), w.ask_on)
+
+
+def lineage_loss(y, windows, share=.5):  # weight of the daughters
+    "Return the cost of mothers and daughters."
+    w = windows.joined()
+    link, appear, daughters = unpack(y, w)
+    return mother_loss(link, appear, w) + share * daughter_loss(daughters, w)
 
 # %% ../../nbs/53_link.gnn.ipynb #ab8530ce
 class Verdict(NamedTuple):
@@ -352,18 +363,15 @@ def link_scores(net, lessons):
         out |= {f"{name} precision": rate(said.sum()), f"{name} recall": rate(true.sum()), f"{name} F1": rate((said.sum() + true.sum()) / 2)}
     return out
 
-# %% ../../nbs/53_link.gnn.ipynb #f2606412
+# %% ../../nbs/53_link.gnn.ipynb #26c3fb2a
 def calibrate(net, lessons):
     "Set the temperatures of a LinkNet so that held-out Lessons are likeliest (Guo et al., ICML 2017); return them."
     heats = np.geomspace(.4, 4, 25)
     cost = np.zeros((2, len(heats)))
     for lesson in lessons:
         for w, _, _, _, (link, appear, daughters) in ask(net.eval(), Cutter(lesson)):
-            for k, heat in enumerate(heats):
-                flat = lambda a, b: torch.cat([link / a, appear / a, (daughters / b).flatten()])
-                for part, (a, b, share) in enumerate(((heat, 1., 0.), (1., heat, 1.))):
-                    value = lineage_loss(flat(a, b), Windows([w]), share) - (lineage_loss(flat(a, b), Windows([w]), 0.) if share else 0)
-                    cost[part, k] += float(value) * len(w.nodes)
+            found = [(mother_loss(link / h, appear / h, w), daughter_loss(daughters / h, w)) for h in heats]
+            cost += np.array(found).T * len(w.nodes)
     best = torch.tensor([heats[k] for k in cost.argmin(1)], dtype=torch.float32)
     net.temperature.copy_(best)
     return best.tolist()
