@@ -279,7 +279,7 @@ class Movies:
             parts.append(torch.from_numpy(np.where([k in gone for k in names], mean.astype(np.float32), x)))
         return w._replace(nodes=parts[0], edges=parts[1])
 
-# %% ../../nbs/53_link.gnn.ipynb #7751d843
+# %% ../../nbs/53_link.gnn.ipynb #39f4e9f9
 def unpack(y, w):  # what LinkNet returned, the joined Window
     "Return logits of links (m,), of appearing (n,), of daughters (n, 3)."
     m, n = len(w.src), len(w.nodes)
@@ -293,7 +293,9 @@ def mother_logs(link, appear, dst):
     return both[:len(link)], both[len(link):]
 
 
-def mean_of(x, use): return (x * use).sum() / use.sum().clamp(min=1)
+def mean_of(x, use):  # (n,), bool (n,)
+    "Return the mean of x over the cells in use, 0: there is none."
+    return (x * use).sum() / use.sum().clamp(min=1)
 
 
 def mother_loss(link, appear, w):  # logits, the joined Window
