@@ -22,7 +22,7 @@ import torch
 
 import divide as lessons_of_43
 from celltrack import __version__
-from celltrack.compare import Case, Oracle, damaged, rivals, rows_of
+from celltrack.compare import Case, damaged, rivals, rows_of
 from celltrack.link.gnn import TrainGnn, calibrate, simulated_truth, teach_judge, versions
 from celltrack.link.graph import true_links
 from celltrack.link.solve import GnnCosts, Solver
@@ -80,10 +80,10 @@ def kept(name, make):
     return value
 
 
-def judge_of(cases, held=()):
-    "Return the network taught on real Cases and simulated movies, calibrated on Lessons."
+def judge_of(cases):
+    "Return the network taught on real Cases and simulated movies."
     real = [lessons_of(c) for c in cases]
-    return teach_judge([x for x in real for _ in range(OFTEN)] + kept("simulated", simulated), list(held), TrainGnn([], None, **OPTIONS))
+    return teach_judge([x for x in real for _ in range(OFTEN)] + kept("simulated", simulated), [], TrainGnn([], None, **OPTIONS))
 
 
 def published(cases):

@@ -10,13 +10,13 @@ from typing import Callable
 import numpy as np
 import pandas as pd
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 import gnn
 from celltrack.compare import damaged, rows_of
 from celltrack.link.features import describe, published_values
-from celltrack.link.gnn import LinkNet, Message, Movies, group_max, group_sum, judge_links, lineage_loss, make_lesson, unpack
-from celltrack.link.gnn import hurt, simulated_truth, thin
+from celltrack.link.gnn import (LinkNet, Message, Movies, daughter_loss, group_log_softmax, group_max, group_sum, judge_links, lineage_loss,
+                                make_lesson, mean_of, simulated_truth, unpack, versions)
 from celltrack.link.graph import candidate_graph
 from celltrack.link.solve import Solver, verdict_costs
 from celltrack.movie import atomic
@@ -30,9 +30,8 @@ class Forward(Message):
     "A round in which cells hear of the past alone."
     def forward(self, x, e, src, dst):
         e = e + self.edge(torch.cat([e, x[src], x[dst]], 1))
-        gate, n = torch.sigmoid(self.gates(e)[:, :1]), len(x)
-        count = group_sum(gate, dst, n).clamp(min=1e-6)
-        past = [group_sum(gate * e, dst, n) / count, group_max(e, dst, n)]
+        share = group_log_softmax(self.gates(e)[:, 0], dst, len(x)).exp()[:, None]
+        past = [group_sum(share * e, dst, len(x)), group_max(e, dst, len(x))]
         return x + self.node(torch.cat([x, *past, *(torch.zeros_like(p) for p in past)], 1)), e
 
 
@@ -51,13 +50,11 @@ class AloneNet(LinkNet):
 
 
 def alone_loss(y, windows, share=.5):
-    "Cross-entropy of each link; of the daughters as in `lineage_loss`."
+    "Return the cross-entropy of each link alone, and the cost of daughters as it is."
     w = windows.joined()
     link, _, daughters = unpack(y, w)
-    asked = (w.ask[w.dst]).float()
-    each = (binary_cross_entropy_with_logits(link, w.right.float(), reduction="none") * asked).sum() / asked.sum().clamp(min=1)
-    on = cross_entropy(daughters, w.children, reduction="none")
-    return each + share * (on * w.ask_on).sum() / w.ask_on.sum().clamp(min=1)
+    each = binary_cross_entropy_with_logits(link, w.right.float(), reduction="none")
+    return mean_of(each, w.ask[w.dst]) + share * daughter_loss(daughters, w)
 
 
 def plain(cells, links, seen):
@@ -83,22 +80,15 @@ class Without:
         return self.describe(cells, links, describe(cells, links, movie))
 
     def lesson(self, cells, links, movie):
-        x = make_lesson(cells, links, movie)
         seen = self.seen(cells, movie)
-        mother = np.full(len(cells), -1)
-        mother[links[1]] = links[0]
-        right = mother[seen.links.dst] == seen.links.src
-        count = lambda: np.bincount(seen.links.src[right], minlength=len(cells))
-        if not self.divisions: right &= count()[seen.links.src] < 2
-        return x._replace(seen=seen, right=right, born=np.bincount(seen.links.dst[right], minlength=len(cells)) > 0, children=count().clip(max=2))
-
-    def versions(self, cells, links, movie, seed=0):
-        rng = np.random.default_rng(seed)
-        return [self.lesson(*pair, movie) for pair in ((cells, links), hurt(cells, links, rng), hurt(cells, links, rng), thin(cells, links))]
+        if not self.divisions:
+            single = np.bincount(links[0], minlength=len(cells))[links[0]] < 2
+            links = links[0][single], links[1][single]
+        return make_lesson(cells, links, movie, seen)
 
     def teach(self, truths):  # (cells, links, movie, how often)
         torch.manual_seed(0)
-        lessons = [x for k, (*truth, often) in enumerate(truths) for x in [self.versions(*truth, seed=0 if often > 1 else k)] * often]
+        lessons = [x for k, (*truth, often) in enumerate(truths) for x in [versions(*truth, 0 if often > 1 else k, self.lesson)] * often]
         net = self.net(width=WIDTH, depth=DEPTH)
         net.fit_scale([x.seen for some in lessons for x in some])
         movies = Movies(lessons, **({} if self.varied else {"stretch": 0, "drop": 0}))
