@@ -100,7 +100,7 @@ class BoxOverlap(Sort):
         self.iou_threshold = iou_threshold
     def match(self, expected, seen): return match_boxes(expected, seen, self.iou_threshold)
 
-# %% ../nbs/60_compare.ipynb #c015
+# %% ../nbs/60_compare.ipynb #189a5e4c
 def flow(**options):
     "Return SORT with optical flow."
     from celltrack.track.flow import FlowSort
@@ -124,10 +124,10 @@ def optimum(**options):
     return Solver(**options)
 
 
-def gnn(model="gnn", **options):
+def gnn(links="gnn", **options):
     "Return the cheapest lineage by the judgement of a graph network: that in the box, or weights of your own."
     from celltrack.link.solve import GnnCosts
-    return optimum(costs=GnnCosts(model), **options)
+    return optimum(costs=GnnCosts(links), **options)
 
 # %% ../nbs/60_compare.ipynb #c015b
 TRACKERS = {  # name: function of options that returns a linker
@@ -265,7 +265,7 @@ class Track:
             if file.is_dir(): raise InputError(f"{file}: a folder, where a file is to be written. Give another --out")
         for path, place in found: track_movie(self, read_movie(path, self.spacing, self.interval), path, place)
 
-# %% ../nbs/60_compare.ipynb #c048
+# %% ../nbs/60_compare.ipynb #31fc7340
 def track_movie(options, movie, path, out):  # a Track, the Movie and its path, the folder to write into
     "Run the whole road for one movie and write its files; return the Tracks."
     from celltrack.segment.predict import refine
@@ -273,7 +273,7 @@ def track_movie(options, movie, path, out):  # a Track, the Movie and its path, 
     keep_others(masks, ["mask000.tif"])
     asked = {k: getattr(options, k) for k in ("gate", "max_age", "min_hits") if getattr(options, k) is not None}
     if options.tuned is not None: asked = tuned_settings(options.tuned) | asked
-    if options.links is not None: asked["model"] = options.links
+    if options.links is not None: asked["links"] = options.links
     if options.velocity is not None: asked["motion"] = partial(PointMotion, velocity=options.velocity)
     linker = open_tracker(options.tracker, **asked)  # refuses before the long work
     lap = lambda: clock.append(time.perf_counter())

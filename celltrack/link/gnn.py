@@ -451,7 +451,7 @@ def teach_judge(lessons, held, options, notes=None):  # lists of Lessons per mov
     if held: calibrate(net, held)
     return net
 
-# %% ../../nbs/53_link.gnn.ipynb #0c2582b2
+# %% ../../nbs/53_link.gnn.ipynb #7073f7ce
 def train_gnn(options):  # a TrainGnn
     "Read the movies, train or go on, write the weights `gnn.safetensors`; return the scores on what was held out."
     if not 0 <= options.held < 1: raise InputError(f"held {options.held}; give a share from 0 to below 1")
@@ -470,8 +470,11 @@ def train_gnn(options):  # a TrainGnn
 
 
 def open_judge(judge="gnn"):
-    "Return the network to ask: of weights in the package by name, of others by path; a network comes back as it is."
+    "Return the network to ask: of weights in the package by name, of others by path or folder; a network comes back as it is."
     if not isinstance(judge, (str, Path)): return judge
-    net, _ = load_model(weights(judge))
+    if Path(judge).is_dir(): judge = Path(judge) / "gnn.safetensors"
+    path = weights(judge)
+    try: net, _ = load_model(path)
+    except InputError as e: raise InputError(f"{e}. Give those of `celltrack train-gnn`") from None
     if not isinstance(net, LinkNet): raise InputError(f"{judge}: weights of {type(net).__name__}, not of LinkNet. Give those of `celltrack train-gnn`")
     return net

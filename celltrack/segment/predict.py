@@ -171,11 +171,13 @@ def refine(labels):  # label Movie
 # %% ../../nbs/35_segment.predict.ipynb #c058
 def weights(name="generalist"):
     "Return the path of weights: those in the package by name, others by path; `InputError` where there are none."
-    inside = files("celltrack") / "weights" / f"{name}.safetensors"
+    box = files("celltrack") / "weights"
+    inside = box / f"{name}.safetensors"
     if inside.is_file(): return inside
     if Path(name).is_dir(): name = Path(name) / "best.safetensors"  # the folder of a run
     if Path(name).is_file(): return Path(name)
-    raise InputError(f"{name}: no such weights. Give generalist, a file of `celltrack train-unet`, or its folder")
+    known = ", ".join(sorted(p.name.split(".")[0] for p in box.iterdir() if p.name.endswith(".safetensors")))
+    raise InputError(f"{name}: no such weights. Give one of {known}, a file of weights, or the folder of a run that wrote them")
 
 
 def spread(movie, samples):  # a Movie, a list of frames, or one frame (y, x)
