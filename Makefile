@@ -5,12 +5,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test check export notebooks docs lab clean
+.PHONY: help install demo test quick check lint export notebooks docs lab clean
 help:
 	@echo "make demo        simulate a movie, track it, score it, draw it: all in the folder demo"
 	@echo "make lab         open the course in JupyterLab"
 	@echo "make test        every check, notebook, test and page; ends with one line of counts"
+	@echo "make quick       rules, lint, types, and the notebooks and tests touched since the last commit"
 	@echo "make check       only the rules of tools/check.py (seconds)"
+	@echo "make lint        ruff and mypy; tidies what ruff can tidy"
 	@echo "make export      notebooks -> celltrack/, README.md; cleans the notebooks"
 	@echo "make notebooks   run all notebooks again and keep their outputs"
 	@echo "make docs        the website in _docs (with Quarto where it is installed)"
@@ -29,6 +31,14 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python tools/run_tests.py
+
+quick: $(INSTALLED)
+	$(BIN)/python tools/run_tests.py --quick
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/mypy celltrack
 
 check: $(INSTALLED)
 	$(BIN)/python tools/check.py
@@ -51,4 +61,4 @@ lab: $(INSTALLED)
 	cd nbs && ../$(BIN)/jupyter lab
 
 clean:
-	rm -rf demo _proc _docs build dist .pytest_cache
+	rm -rf demo _proc _docs build dist .pytest_cache .mypy_cache .ruff_cache .coverage*

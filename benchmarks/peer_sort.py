@@ -1,7 +1,10 @@
-"""SORT with one object per track, built on filterpy from the constants of the paper; imports nothing from celltrack.
+"""SORT with one object per track, built on filterpy from the constants of the paper; imports
+nothing from celltrack.
 
-It is the oracle of tests/test_sort.py and the rival of benchmarks/sort.py. Boxes are rows x1, y1, x2, y2.
+It is the oracle of tests/test_sort.py and the rival of benchmarks/sort.py. Boxes are rows x1, y1,
+x2, y2.
 """
+
 import numpy as np
 from filterpy.kalman import KalmanFilter
 from scipy.optimize import linear_sum_assignment
@@ -24,7 +27,10 @@ def iou_matrix(a, b):
     a, b = a[:, None], b[None]
     w = np.clip(np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0]), 0, None)
     h = np.clip(np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1]), 0, None)
-    area = lambda x: (x[..., 2] - x[..., 0]) * (x[..., 3] - x[..., 1])
+
+    def area(x):
+        return (x[..., 2] - x[..., 0]) * (x[..., 3] - x[..., 1])
+
     return w * h / (area(a) + area(b) - w * h)
 
 
@@ -34,17 +40,19 @@ class BoxTrack:
         f.F = np.eye(7)
         f.F[0, 4] = f.F[1, 5] = f.F[2, 6] = 1
         f.H = np.eye(4, 7)
-        f.R = np.diag([1., 1, 10, 10])
-        f.P = np.diag([10., 10, 10, 10, 1e4, 1e4, 1e4])
-        f.Q = np.diag([1, 1, 1, 1, .01, .01, 1e-4])
+        f.R = np.diag([1.0, 1, 10, 10])
+        f.P = np.diag([10.0, 10, 10, 10, 1e4, 1e4, 1e4])
+        f.Q = np.diag([1, 1, 1, 1, 0.01, 0.01, 1e-4])
         f.x[:4] = measurement(box)
         self.filter, self.ident, self.unseen, self.streak = f, ident, 0, 0
 
     def predict(self):
         f = self.filter
-        if f.x[2, 0] + f.x[6, 0] <= 0: f.x[6, 0] = 0
+        if f.x[2, 0] + f.x[6, 0] <= 0:
+            f.x[6, 0] = 0
         f.predict()
-        if self.unseen > 0: self.streak = 0
+        if self.unseen > 0:
+            self.streak = 0
         self.unseen += 1
         return box_of(f.x)
 
@@ -55,7 +63,7 @@ class BoxTrack:
 
 
 class PeerSort:
-    def __init__(self, max_age=1, min_hits=3, iou_threshold=.3):
+    def __init__(self, max_age=1, min_hits=3, iou_threshold=0.3):
         self.max_age, self.min_hits, self.iou_threshold = max_age, min_hits, iou_threshold
         self.tracks, self.frames, self.count = [], 0, 0
 
@@ -68,16 +76,22 @@ class PeerSort:
         behind = {}
         if len(alive) and len(boxes):
             overlap = iou_matrix(np.array([predicted[i] for i in alive]), boxes)
-            for i, j in zip(*linear_sum_assignment(-overlap)):
-                if overlap[i, j] < self.iou_threshold: continue
+            for i, j in zip(*linear_sum_assignment(-overlap), strict=True):
+                if overlap[i, j] < self.iou_threshold:
+                    continue
                 self.tracks[i].update(boxes[j])
                 behind[j] = self.tracks[i]
         for j in range(len(boxes)):
-            if j in behind: continue
+            if j in behind:
+                continue
             self.count += 1
             behind[j] = BoxTrack(boxes[j], self.count)
             self.tracks.append(behind[j])
-        shown = {j: t for j, t in behind.items() if t.streak >= self.min_hits or self.frames <= self.min_hits}
+        shown = {
+            j: t
+            for j, t in behind.items()
+            if t.streak >= self.min_hits or self.frames <= self.min_hits
+        }
         out = [(*box_of(t.filter.x), t.ident, j) for j, t in shown.items()]
         self.tracks = [t for t in self.tracks if t.unseen <= self.max_age]
         return np.array(sorted(out, key=lambda row: row[4])).reshape(-1, 6)

@@ -1,12 +1,18 @@
-"""Track four real movies from their raw images, score them, and write the table of the command-line chapter.
+"""Track four real movies from their raw images, score them, and write the table of the command-line
+chapter.
 
-    python benchmarks/real_movies.py                 # all movies under $CELLTRACK_DATA -> nbs/tables/real_movies.csv and .json
-    python benchmarks/real_movies.py --crop          # only the crop row: the first ten frames of one movie, printed
+    python benchmarks/real_movies.py
+    python benchmarks/real_movies.py --crop
 
-SEG is measured against gold outlines where the movie has them, else against silver ones; the column `outlines` says which.
-The network in the box was trained on these four sequences, and the presets of the classic way were chosen on them: SEG and DET are
-fitted values of both. benchmarks/segmentation.py scores a network on frames that it never saw.
+All movies under $CELLTRACK_DATA; writes nbs/tables/real_movies.csv and .json. With --crop only the
+row of the crop, the first ten frames of one movie, printed.
+
+SEG is measured against gold outlines where the movie has them, else against silver ones; the column
+`outlines` says which. The network in the box was trained on these four sequences, and the presets
+of the classic way were chosen on them: SEG and DET are fitted values of both.
+benchmarks/segmentation.py scores a network on frames that it never saw.
 """
+
 import argparse
 import json
 import os
@@ -22,7 +28,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from celltrack.formats.ctc import find_movie, numbered_files, read_table
+from celltrack.formats.ctc import numbered_files, read_table
+from celltrack.formats.dataset import find_movie
 from celltrack.movie import atomic
 
 MOVIES = ["DIC-C2DH-HeLa/01", "Fluo-N2DH-SIM+/01", "Fluo-N2DL-HeLa/01", "PhC-C2DL-PSC/01"]
@@ -35,8 +42,11 @@ LIBRARIES = ["celltrack", "numpy", "scipy", "pandas", "scikit-image", "motmetric
 def celltrack(*args):
     "Run one celltrack command as a user would; return its seconds."
     start = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "celltrack.cli", *map(str, args)], capture_output=True, text=True)
-    if done.returncode: raise SystemExit(f"celltrack {args[0]} failed: {done.stderr.strip()}")
+    done = subprocess.run(
+        [sys.executable, "-m", "celltrack.cli", *map(str, args)], capture_output=True, text=True
+    )
+    if done.returncode:
+        raise SystemExit(f"celltrack {args[0]} failed: {done.stderr.strip()}")
     return time.perf_counter() - start
 
 
@@ -45,13 +55,17 @@ def shortened(movie, frames, folder):  # 01 with its 01_GT beside it
     first = numbered_files(movie).frame.min()
     truth = movie.with_name(movie.name + "_GT")
     for place in (movie, truth / "TRA", truth / "SEG"):
-        if not place.is_dir(): continue
+        if not place.is_dir():
+            continue
         copy = folder / place.relative_to(movie.parent)
         copy.mkdir(parents=True)
         files = numbered_files(place)
-        for path in files.path[files.frame < first + frames]: shutil.copy(path, copy)
+        for path in files.path[files.frame < first + frames]:
+            shutil.copy(path, copy)
     table, _ = read_table(truth / "TRA" / "man_track.txt")
-    table = table[table.start < first + frames].assign(end=lambda t: t.end.clip(upper=first + frames - 1))
+    table = table[table.start < first + frames].assign(
+        end=lambda t: t.end.clip(upper=first + frames - 1)
+    )
     table.to_csv(folder / truth.name / "TRA" / "man_track.txt", sep=" ", header=False, index=False)
     return folder / movie.name
 
@@ -65,8 +79,16 @@ def row_of(movie, name, folder, model):  # 01 with its 01_GT beside it
     scores = pd.read_csv(Path(folder) / "scores.csv").iloc[0]
     outlines = "gold" if (truth / "SEG").is_dir() else "silver"
     files = len(numbered_files(movie))
-    row = {"movie": name, "model": model, "frames": files, "outlines": outlines, **{k: round(scores[k], 6) for k in KEPT}}
-    return row | {"seconds": round(seconds, 1)}, json.loads((result.parent / "run.json").read_text())
+    row = {
+        "movie": name,
+        "model": model,
+        "frames": files,
+        "outlines": outlines,
+        **{k: round(scores[k], 6) for k in KEPT},
+    }
+    return row | {"seconds": round(seconds, 1)}, json.loads(
+        (result.parent / "run.json").read_text()
+    )
 
 
 def crop_row():
@@ -78,28 +100,50 @@ def crop_row():
 def without_paths(record):
     "Return a run record without the places of this machine."
     if isinstance(record, dict):
-        return {k: without_paths(v) for k, v in record.items() if k not in ("movie", "movies", "path", "out")}
-    return Path(record).name if isinstance(record, str) and os.sep in record and Path(record).is_absolute() else record
+        return {
+            k: without_paths(v)
+            for k, v in record.items()
+            if k not in ("movie", "movies", "source", "path", "out")
+        }
+    return (
+        Path(record).name
+        if isinstance(record, str) and os.sep in record and Path(record).is_absolute()
+        else record
+    )
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "nbs" / "tables" / "real_movies.csv")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parents[1] / "nbs" / "tables" / "real_movies.csv"
+    )
     parser.add_argument("--crop", action="store_true", help="only the crop row, printed as CSV")
     options = parser.parse_args()
-    if options.crop: return print(pd.DataFrame([crop_row()[0]]).to_csv(index=False), end="")
+    if options.crop:
+        return print(pd.DataFrame([crop_row()[0]]).to_csv(index=False), end="")
     rows, records = [], {}
     for name, model in product(MOVIES, MODELS):
-        with tempfile.TemporaryDirectory() as folder: row, record = row_of(find_movie(name), name, Path(folder) / "out", model)
+        with tempfile.TemporaryDirectory() as folder:
+            row, record = row_of(find_movie(name), name, Path(folder) / "out", model)
         rows.append(row)
         records[f"{name}, {model}"] = without_paths(record)
         print(pd.DataFrame([row]).to_string(index=False), flush=True)
     rows.append(crop_row()[0])
-    record = {"command": "python benchmarks/real_movies.py", "python": platform.python_version(),
-              "versions": {k: version(k) for k in LIBRARIES}, "cores": os.cpu_count(), "runs": records}
-    with atomic(options.out) as tmp: pd.DataFrame(rows).to_csv(tmp, index=False)
-    with atomic(options.out.with_suffix(".json")) as tmp: tmp.write_text(json.dumps(record, indent=1) + "\n")
+    record = {
+        "command": "python benchmarks/real_movies.py",
+        "python": platform.python_version(),
+        "versions": {k: version(k) for k in LIBRARIES},
+        "cores": os.cpu_count(),
+        "runs": records,
+    }
+    with atomic(options.out) as tmp:
+        pd.DataFrame(rows).to_csv(tmp, index=False)
+    with atomic(options.out.with_suffix(".json")) as tmp:
+        tmp.write_text(json.dumps(record, indent=1) + "\n")
     print(pd.DataFrame(rows).to_string(index=False))
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()

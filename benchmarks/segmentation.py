@@ -1,13 +1,16 @@
-"""Score segmenters on the last quarter of four real sequences, and write nbs/tables/segmentation.csv and .json.
+"""Score segmenters on the last quarter of four real sequences, and write
+nbs/tables/segmentation.csv and .json.
 
     python benchmarks/segmentation.py --held RUN --full RUN
-RUN: folders of two trainings, with and without the last quarter held out (the card of the weights has their commands). The last weights
-of each count: no frame that judges has chosen the step. Those of the full run are put into the box, celltrack/weights, in half
-precision, and the card is written anew.
-Rows: the run that never saw the frames, the weights in the box (which have), and the classic way (presets fitted on these sequences).
-Nothing is set by hand: each segmenter finds the size of the cells in the movie. Each row twice: as found, and after `refine`. SEG against gold where frames have it, and against
-silver outlines (SIM+: gold, complete); DET by the gold markers.
+RUN: folders of two trainings, with and without the last quarter held out (the card of the weights
+has their commands). The last weights of each count: no frame that judges has chosen the step. Those
+of the full run are put into the box, celltrack/weights, in half precision, and the card is written
+anew. Rows: the run that never saw the frames, the weights in the box (which have), and the classic
+way (presets fitted on these sequences). Nothing is set by hand: each segmenter finds the size of
+the cells in the movie. Each row twice: as found, and after `refine`. SEG against gold where frames
+have it, and against silver outlines (SIM+: gold, complete); DET by the gold markers.
 """
+
 import argparse
 import json
 import os
@@ -20,15 +23,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from celltrack.formats.ctc import find_movie
-from celltrack.movie import Movie, atomic, read_movie
-from celltrack.score.ctc import COST
-from celltrack.score.overlap import overlap, seg
-from celltrack.score.panel import to_markdown
+from celltrack.formats.dataset import open_sequence
+from celltrack.learn.store import load_model, save_model
+from celltrack.movie import Movie, atomic
+from celltrack.score.ctc import OPERATIONS
+from celltrack.score.overlap import frame_overlap, seg
+from celltrack.score.panel import as_markdown
 from celltrack.segment.augment import NORMAL
-from celltrack.segment.generalist import TrainUnet, masks_of
-from celltrack.segment.predict import open_segmenter, refine
-from celltrack.segment.unet import load_model, save_model
+from celltrack.segment.choose import open_segmenter
+from celltrack.segment.generalist import TrainUnet
+from celltrack.segment.predict import refine
 
 MOVIES = ["DIC-C2DH-HeLa/01", "Fluo-N2DH-SIM+/01", "Fluo-N2DL-HeLa/01", "PhC-C2DL-PSC/01"]
 
@@ -39,70 +43,110 @@ def det(tables):  # Overlaps of true markers with a result
     for o in tables:
         hits = np.bincount(o.result[o.matched], minlength=len(o.result_area))
         missed = len(o.truth_area) - o.matched.sum()
-        cost += COST["FN"] * missed + COST["NS"] * (hits - 1).clip(min=0).sum() + COST["FP"] * (hits == 0).sum()
-        cells += COST["FN"] * len(o.truth_area)
+        cost += (
+            OPERATIONS["FN"].cost * missed
+            + OPERATIONS["NS"].cost * (hits - 1).clip(min=0).sum()
+            + OPERATIONS["FP"].cost * (hits == 0).sum()
+        )
+        cells += OPERATIONS["FN"].cost * len(o.truth_area)
     return 1 - min(cost, cells) / cells if cells else float("nan")
 
 
-def rows_of(name, model, share=.25):
-    "Return the scores of one segmenter on the last frames of one movie, as they are and after `refine`."
-    path = find_movie(name)
-    movie = read_movie(path)
-    gold, silver, markers = (masks_of(path.parent / (path.name + end)) for end in ("_GT/SEG", "_ST/SEG", "_GT/TRA"))
-    segmenter, pick = open_segmenter(movie, model), range(round(len(movie) * (1 - share)), len(movie))
+def overlaps_of(truth, labels, numbers):  # {frame: image}; labels of the frames of these numbers
+    "Return the overlap of each frame that has a truth."
+    return [
+        frame_overlap(truth[number].labels, labels[k])
+        for k, number in enumerate(numbers)
+        if number in truth
+    ]
+
+
+def rows_of(name, model, share=0.25):
+    """Return the scores of one segmenter on the last frames of one movie, as they are and after
+    `refine`."""
+    sequence = open_sequence(name)
+    movie = sequence.movie
+    gold, silver, markers = (
+        {image.frame: image for image in images}
+        for images in (sequence.gold, sequence.silver, sequence.markers)
+    )
+    segmenter, pick = (
+        open_segmenter(model, movie),
+        range(round(len(movie) * (1 - share)), len(movie)),
+    )
     found = [segmenter.segment(movie[t]) for t in pick]
     size = getattr(segmenter, "diameter", None) or 2 * segmenter.radius
     base = {"movie": name, "frames": len(pick), "diameter": round(size, 1)}
     for refined, labels in ((False, found), (True, refine(Movie(found, shape=movie.frame_shape)))):
-        on = lambda truth: [overlap(truth[t + movie.first](), labels[k]) for k, t in enumerate(pick) if t + movie.first in truth]
-        drawn = on(gold)
-        yield base | {"refined": refined, "gold_cells": sum(len(o.truth_area) for o in drawn), "SEG_gold": round(seg(drawn)["SEG"], 4),
-                      "SEG_silver": round(seg(on(silver or gold))["SEG"], 4), "DET": round(det(on(markers)), 4)}
+        numbers = [movie.first + t for t in pick]
+        drawn = overlaps_of(gold, labels, numbers)
+        yield base | {
+            "refined": refined,
+            "gold_cells": sum(len(o.truth_area) for o in drawn),
+            "SEG_gold": round(seg(drawn)["SEG"], 4),
+            "SEG_silver": round(seg(overlaps_of(silver or gold, labels, numbers))["SEG"], 4),
+            "DET": round(det(overlaps_of(markers, labels, numbers)), 4),
+        }
 
 
 ROOT = Path(__file__).parents[1]
 BOX = ROOT / "celltrack" / "weights"
 CARD = """# generalist
 
-The network that `celltrack segment` and `celltrack track` use by default: it finds cells in flat movies of fluorescent nuclei, in DIC and in
-phase contrast. Architecture: `celltrack.segment.unet.UNet`, {parameters:,} parameters, stored in half precision. A typical cell is shown to it
-{normal:.0f} pixels wide; its maps are foreground, seam and distance, made into cells with {reading}.
+The network that `celltrack segment` and `celltrack track` use by default: it finds cells in flat
+movies of fluorescent nuclei, in DIC and in phase contrast. Architecture:
+`celltrack.segment.unet.UNet`, {parameters:,} parameters, stored in half precision. A typical cell
+is shown to it {normal:.0f} pixels wide; its maps are foreground, seam and distance, made into cells
+with {reading}.
 
 ## Data
 
-The first sequences of {movies} of the Cell Tracking Challenge (silver outlines, gold where there is; Fluo-N2DH-SIM+: gold), and movies
-simulated by `celltrack.simulate` ({share} of each batch). No frame of the second sequences. The images belong to their providers
-(celltrackingchallenge.net) and are not part of celltrack.
+The first sequences of {movies} of the Cell Tracking Challenge (silver outlines, gold where there
+is; Fluo-N2DH-SIM+: gold), and movies simulated by `celltrack.simulate` ({share} of each batch). No
+frame of the second sequences. The images belong to their providers (celltrackingchallenge.net) and
+are not part of celltrack.
 
 ## Two runs
 
 {runs}
-Both with the same recipe on CPUs, in {precision}. The first run never saw the last quarter of the sequences, nor the three frames before it: its
-scores are the honest ones, with two reservations. One number, the typical diameter that sets the magnification in training, is measured on
-all frames; and the recipe (the weight of borders, cross-entropy alone for the seam) was mended after a look at the held-out frames of an
-earlier training. The second run, which is in the box, saw everything: its scores on the same frames only show that it has learned no less.
+Both with the same recipe on CPUs, in {precision}. The first run never saw the last quarter
+of the sequences, nor the three frames before it: its scores are the honest ones, with two
+reservations. One number, the typical diameter that sets the magnification in training, is measured
+on all frames; and the recipe (the weight of borders, cross-entropy alone for the seam) was mended
+after a look at the held-out frames of an earlier training. The second run, which is in the box, saw
+everything: its scores on the same frames only show that it has learned no less.
 
 ## Scores on the last quarter
 
 {table}
 
-SEG against gold (frames that have it), against silver (SIM+: gold, all cells), DET by the gold markers; nothing set by hand.
-`python benchmarks/segmentation.py` writes this card.
+SEG against gold (frames that have it), against silver (SIM+: gold, all cells), DET by the gold
+markers; nothing set by hand. `python benchmarks/segmentation.py` writes this card.
 
 ## Licence
 
-Apache License 2.0, as celltrack. Whoever uses scores or pictures of the challenge's movies keeps to its conditions of use.
+Apache License 2.0, as celltrack. Whoever uses scores or pictures of the challenge's movies keeps to
+its conditions of use.
 """
 
 
 def recipe(run, held):  # folder; what it must have held out
-    "Return what the trainings must have in common; stop where a run is unfinished, or another than it is said to be."
-    config, (_, notes) = json.loads((run / "config.json").read_text()), load_model(run / "last.safetensors")
+    """Return what the trainings must have in common; stop where a run is unfinished, or another
+    than it is said to be."""
+    config, (_, notes) = (
+        json.loads((run / "config.json").read_text()),
+        load_model(run / "last.safetensors"),
+    )
     data, plan = config["data"], config["plan"]
-    if notes["step"] != plan["steps"] or "parameters" not in notes: raise SystemExit(f"{run}: not finished")
-    if data["start"] or list(data["learned_from"]) != MOVIES: raise SystemExit(f"{run}: other movies, or begun from other weights")
-    if (data["held"], data["gap"], data["split"]) != (held, 3, "time"): raise SystemExit(f"{run}: holds out {data['held']}")
-    return plan, {k: data[k] for k in ("crops", "simulated", "size", "augment", "border", "network")}
+    if notes["step"] != plan["steps"] or "parameters" not in notes:
+        raise SystemExit(f"{run}: not finished")
+    if data["start"] or list(data["learned_from"]) != MOVIES:
+        raise SystemExit(f"{run}: other movies, or begun from other weights")
+    if (data["held"], data["gap"], data["split"]) != (held, 3, "time"):
+        raise SystemExit(f"{run}: holds out {data['held']}")
+    return plan, {
+        k: data[k] for k in ("crops", "simulated", "size", "augment", "border", "network")
+    }
 
 
 def put_in_box(run):
@@ -114,51 +158,92 @@ def put_in_box(run):
 def command_of(config):
     "Return the command of a run: every option that is not the default."
     data, given = config["data"], config["plan"] | config["data"]
-    changed = [f"--{f.name} {given[f.name]}" for f in fields(TrainUnet) if f.name in given and given[f.name] not in (None, f.default)]
+    changed = [
+        f"--{f.name} {given[f.name]}"
+        for f in fields(TrainUnet)
+        if f.name in given and given[f.name] not in (None, f.default)
+    ]
     return f"celltrack train-unet {' '.join(data['learned_from'])} --out RUN {' '.join(changed)}"
 
 
 def card(runs, table):  # folders of the two runs; of scores
     "Write the card of the weights in the box."
     lines = []
-    for run, what in zip(runs, ("the last quarter of each sequence held out", "everything, in the box")):
+    for run, what in zip(
+        runs, ("the last quarter of each sequence held out", "everything, in the box"), strict=True
+    ):
         config, log = json.loads((run / "config.json").read_text()), pd.read_csv(run / "log.csv")
         plan, data = config["plan"], config["data"]
         frames = ", ".join(f"{k} {v}" for k, v in data["learned_from"].items())
-        lines += [f"- {what}: `{command_of(config)}`", f"  (frames: {frames}; loss at the end {log.loss.iloc[-1]:.3f})", ""]
+        lines += [
+            f"- {what}: `{command_of(config)}`",
+            f"  (frames: {frames}; loss at the end {log.loss.iloc[-1]:.3f})",
+            "",
+        ]
     model, notes = load_model(BOX / "generalist.safetensors")
     reading = ", ".join(f"{k} {v}" for k, v in notes["parameters"].items())
     text = CARD.format(
-        parameters=sum(p.numel() for p in model.parameters()), normal=NORMAL, reading=reading, runs="\n".join(lines),
-        movies=", ".join(name.removesuffix("/01") for name in MOVIES), precision={"bf16": "bfloat16", "32": "float32"}[plan["precision"]],
-        share=f"{data['simulated']} of {data['crops'] * len(MOVIES) + data['simulated']} crops", table=to_markdown(table.astype({"diameter": str}).set_index("segmenter")))
-    with atomic(BOX / "generalist.md") as new: new.write_text(text)
+        parameters=sum(p.numel() for p in model.parameters()),
+        normal=NORMAL,
+        reading=reading,
+        runs="\n".join(lines),
+        movies=", ".join(name.removesuffix("/01") for name in MOVIES),
+        precision={"bf16": "bfloat16", "32": "float32"}[plan["precision"]],
+        share=f"{data['simulated']} of {data['crops'] * len(MOVIES) + data['simulated']} crops",
+        table=as_markdown(table.astype({"diameter": str}).set_index("segmenter")),
+    )
+    with atomic(BOX / "generalist.md") as new:
+        new.write_text(text)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--held", type=Path, help="folder of the run that never saw the frames")
-    parser.add_argument("--full", type=Path, help="folder of the run that saw all; default: the weights in the box stay")
+    parser.add_argument(
+        "--full",
+        type=Path,
+        help="folder of the run that saw all; default: the weights in the box stay",
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "nbs" / "tables" / "segmentation.csv")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    if options.held: shared = recipe(options.held, .25)
+    if options.held:
+        shared = recipe(options.held, 0.25)
     if options.full:
-        if recipe(options.full, 0) != shared: raise SystemExit(f"{options.full}: another recipe than {options.held}")
+        if recipe(options.full, 0) != shared:
+            raise SystemExit(f"{options.full}: another recipe than {options.held}")
         put_in_box(options.full)
-    segmenters = {"never saw these frames": f"{options.held}/last.safetensors", "in the box": "generalist", "classic": "classic"}
+    segmenters = {
+        "never saw these frames": f"{options.held}/last.safetensors",
+        "in the box": "generalist",
+        "classic": "classic",
+    }
     rows = []
     for who, model in segmenters.items():
-        if who.startswith("never") and not options.held: continue
+        if who.startswith("never") and not options.held:
+            continue
         for name in MOVIES:
             rows += [{"segmenter": who, **row} for row in rows_of(name, model)]
             print(pd.DataFrame(rows[-2:]).to_string(index=False, header=len(rows) == 2), flush=True)
-    record = {"command": "python benchmarks/segmentation.py --held RUN --full RUN", "python": platform.python_version(), "cores": os.cpu_count(),
-              "versions": {k: version(k) for k in ("celltrack", "numpy", "scipy", "scikit-image", "torch")}}
-    if options.held: record["held"] = json.loads((options.held / "config.json").read_text())
-    with atomic(options.out) as new: pd.DataFrame(rows).to_csv(new, index=False)
-    with atomic(options.out.with_suffix(".json")) as new: new.write_text(json.dumps(record, indent=1) + "\n")
-    if options.held and options.full: card((options.held, options.full), pd.DataFrame(rows))
+    record = {
+        "command": "python benchmarks/segmentation.py --held RUN --full RUN",
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "versions": {
+            k: version(k) for k in ("celltrack", "numpy", "scipy", "scikit-image", "torch")
+        },
+    }
+    if options.held:
+        record["held"] = json.loads((options.held / "config.json").read_text())
+    with atomic(options.out) as new:
+        pd.DataFrame(rows).to_csv(new, index=False)
+    with atomic(options.out.with_suffix(".json")) as new:
+        new.write_text(json.dumps(record, indent=1) + "\n")
+    if options.held and options.full:
+        card((options.held, options.full), pd.DataFrame(rows))
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()

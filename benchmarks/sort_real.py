@@ -1,8 +1,11 @@
-"""SORT's cell default and its neighbours on four real movies, with silver (SIM+: gold) masks as labels.
+"""SORT's cell default and its neighbours on four real movies, with silver (SIM+: gold) masks as
+labels.
 
     python benchmarks/sort_real.py        writes nbs/tables/sort_real.csv and its run record
-Needs the movies under $CELLTRACK_DATA. One set of parameters serves all movies; the neighbours of the default show how much hangs on each.
+Needs the movies under $CELLTRACK_DATA. One set of parameters serves all movies; the neighbours of
+the default show how much hangs on each.
 """
+
 import json
 import os
 import platform
@@ -13,36 +16,61 @@ from pathlib import Path
 import pandas as pd
 
 from celltrack import __version__
-from celltrack.formats.ctc import find_movie, read_masks, read_tracks
+from celltrack.formats.ctc import read_ctc, read_masks
+from celltrack.formats.dataset import find_movie
 from celltrack.measure import measure_movie
 from celltrack.movie import atomic
-from celltrack.score.panel import score
 from celltrack.score.overlap import overlaps
+from celltrack.score.panel import score_tracks
 from celltrack.track.kalman import BoxMotion, PointMotion
 from celltrack.track.sort import Sort
 from celltrack.tracks import Tracks
 
-MOVIES = {"DIC-C2DH-HeLa": "01_ST/SEG", "Fluo-N2DH-SIM+": "01_GT/SEG",
-          "Fluo-N2DL-HeLa": "01_ST/SEG", "PhC-C2DL-PSC": "01_ST/SEG"}
-VARIANTS = {"default": {}, "gate 1": {"gate": 1.0}, "gate 2": {"gate": 2.0}, "max_age 0": {"max_age": 0},
-            "max_age 2": {"max_age": 2}, "min_hits 3": {"min_hits": 3}, "shrink 0.7": {"shrink": .7},
-            "shrink 0.9": {"shrink": .9}, "no divisions": {"shrink": 0},
-            "velocity 10": {"motion": lambda d: PointMotion(d, velocity=10.0)}, "BoxMotion": {"motion": BoxMotion}}
+MOVIES = {
+    "DIC-C2DH-HeLa": "01_ST/SEG",
+    "Fluo-N2DH-SIM+": "01_GT/SEG",
+    "Fluo-N2DL-HeLa": "01_ST/SEG",
+    "PhC-C2DL-PSC": "01_ST/SEG",
+}
+VARIANTS = {
+    "default": {},
+    "gate 1": {"gate": 1.0},
+    "gate 2": {"gate": 2.0},
+    "max_age 0": {"max_age": 0},
+    "max_age 2": {"max_age": 2},
+    "min_hits 3": {"min_hits": 3},
+    "shrink 0.7": {"shrink": 0.7},
+    "shrink 0.9": {"shrink": 0.9},
+    "no divisions": {"shrink": 0},
+    "velocity 10": {"motion": lambda d: PointMotion(d, velocity=10.0)},
+    "BoxMotion": {"motion": BoxMotion},
+}
 COLUMNS = ["LNK", "IDF1", "TRA", "DET", "MOTA"]
 
 
 def run(name, masks):
     "Return one row per variant for one movie."
-    truth, labels = read_tracks(find_movie(f"{name}/01_GT")), read_masks(find_movie(f"{name}/{masks}"))[0]
+    truth, labels = (
+        read_ctc(find_movie(f"{name}/01_GT")),
+        read_masks(find_movie(f"{name}/{masks}"))[0],
+    )
     tables, cells, rows = overlaps(truth.labels, labels), measure_movie(labels), []
     trackers = {k: Sort(**v) for k, v in VARIANTS.items()} | {"reference": Sort.reference()}
     for variant, tracker in trackers.items():
         start = time.perf_counter()
         linked = tracker.link(cells)
         seconds = time.perf_counter() - start
-        scores = score(truth, Tracks(linked.cells, linked.lineage, labels), tables)
-        rows.append({"movie": name, "variant": variant, **{c: round(scores[c], 4) for c in COLUMNS},
-                     "divisions": len(linked.divisions()), "cells": len(cells), "seconds": round(seconds, 3)})
+        scores = score_tracks(truth, Tracks(linked.cells, linked.lineage, labels), tables)
+        rows.append(
+            {
+                "movie": name,
+                "variant": variant,
+                **{c: round(scores[c], 4) for c in COLUMNS},
+                "divisions": len(linked.divisions()),
+                "cells": len(cells),
+                "seconds": round(seconds, 3),
+            }
+        )
         print(rows[-1])
     return rows
 
@@ -52,11 +80,18 @@ def main():
     table = pd.DataFrame([row for name, masks in MOVIES.items() for row in run(name, masks)])
     out = Path(__file__).parents[1] / "nbs" / "tables"
     packages = {p: version(p) for p in ("numpy", "scipy", "pandas", "motmetrics")}
-    record = {"command": "python benchmarks/sort_real.py", "masks": MOVIES, "seed": None, "cpus": os.cpu_count(),
-              "seconds": round(time.perf_counter() - start, 1),
-              "versions": {"celltrack": __version__, "python": platform.python_version(), **packages}}
-    with atomic(out / "sort_real.csv") as path: table.to_csv(path, index=False)
-    with atomic(out / "sort_real.json") as path: path.write_text(json.dumps(record, indent=2) + "\n")
+    record = {
+        "command": "python benchmarks/sort_real.py",
+        "masks": MOVIES,
+        "seed": None,
+        "cpus": os.cpu_count(),
+        "seconds": round(time.perf_counter() - start, 1),
+        "versions": {"celltrack": __version__, "python": platform.python_version(), **packages},
+    }
+    with atomic(out / "sort_real.csv") as path:
+        table.to_csv(path, index=False)
+    with atomic(out / "sort_real.json") as path:
+        path.write_text(json.dumps(record, indent=2) + "\n")
 
 
 if __name__ == "__main__":

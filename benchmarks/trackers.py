@@ -1,10 +1,14 @@
-"""Speed of the trackers at constant density, in detections per second, and of the eyes beside their bare network.
+"""Speed of the trackers at constant density, in detections per second, and of the eyes beside their
+bare network.
 
     OMP_NUM_THREADS=1 python benchmarks/trackers.py [--quick]
-Half of the cells begin in the middle of the movie and 3 % of the detections are lost, so that there are newborns to decide on.
+Half of the cells begin in the middle of the movie and 3 % of the detections are lost, so that there
+are newborns to decide on.
 """
+
 import argparse
 import os
+from functools import partial
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 import sys
@@ -16,15 +20,14 @@ import pandas as pd
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from peer_deepsort import PeerDeepSort
-from sort import world
-
 from celltrack.measure import measure_movie
-from celltrack.simulate import simulate
+from celltrack.simulate import simulate_movie
 from celltrack.track.deepsort import DeepSort
 from celltrack.track.divide import Divide
-from celltrack.track.reid import SIDE, open_eyes
+from celltrack.track.reid import SIDE, open_embedder
 from celltrack.track.sort import Sort
+from peer_deepsort import PeerDeepSort
+from sort import world
 
 FRAMES, REPEATS, LOOKS = {100: 200, 500: 60, 1000: 40, 2000: 20, 5000: 10}, 3, 64
 
@@ -33,20 +36,28 @@ def scene(n, seed=0):
     "Return the cells table and looks (rows of 64 numbers) of n cells per frame."
     rng, frames = np.random.default_rng(seed), FRAMES[n]
     cells = world(n, frames, seed)
-    start = np.where(rng.random(n) < .5, 0, rng.integers(0, frames, n))
-    cells = cells[(cells.frame.to_numpy() >= start[cells.true]) & (rng.random(len(cells)) > .03)].reset_index(drop=True)
+    start = np.where(rng.random(n) < 0.5, 0, rng.integers(0, frames, n))
+    cells = cells[
+        (cells.frame.to_numpy() >= start[cells.true]) & (rng.random(len(cells)) > 0.03)
+    ].reset_index(drop=True)
     own = rng.normal(size=(n, LOOKS)).astype(np.float32)
-    return cells, own[cells.true] + rng.normal(0, .3, (len(cells), LOOKS)).astype(np.float32)
+    return cells, own[cells.true] + rng.normal(0, 0.3, (len(cells), LOOKS)).astype(np.float32)
 
 
 def peer(cells, looks):
     tracker, unit = PeerDeepSort(), looks / np.linalg.norm(looks, axis=1, keepdims=True)
-    for rows in cells.groupby("frame").indices.values(): tracker.update(cells[["x0", "y0", "x1", "y1"]].to_numpy()[rows], unit[rows])
+    for rows in cells.groupby("frame").indices.values():
+        tracker.update(cells[["x0", "y0", "x1", "y1"]].to_numpy()[rows], unit[rows])
 
 
-TRACKERS = {"SORT": lambda c, f: Sort(shrink=0).link(c), "SORT + division": lambda c, f: Divide().link(c),
-            "DeepSORT": lambda c, f: DeepSort().link(c, features=f), "DeepSORT + division": lambda c, f: Divide(DeepSort()).link(c, features=f),
-            "DeepSORT, the paper's": lambda c, f: DeepSort.reference().link(c, features=f), "the paper's, one object per track": peer}
+TRACKERS = {
+    "SORT": lambda c, f: Sort(shrink=0).link(c),
+    "SORT + division": lambda c, f: Divide().link(c),
+    "DeepSORT": lambda c, f: DeepSort().link(c, embeddings=f),
+    "DeepSORT + division": lambda c, f: Divide(DeepSort()).link(c, embeddings=f),
+    "DeepSORT, the paper's": lambda c, f: DeepSort.reference().link(c, embeddings=f),
+    "the paper's, one object per track": peer,
+}
 
 
 def best(function, repeats=REPEATS):
@@ -60,38 +71,64 @@ def best(function, repeats=REPEATS):
 
 
 def linking(sizes):
-    "Print detections per second, and the exponent of the time per frame in the number of cells, from 500 on."
+    """Print detections per second, and the exponent of the time per frame in the number of cells,
+    from 500 on."""
     rows = {}
     for n in sizes:
         cells, looks = scene(n)
         for name, run in TRACKERS.items():
-            if run is peer and n > 100: continue
-            seconds = best(lambda: run(cells, looks))
+            if run is peer and n > 100:
+                continue
+            seconds = best(partial(run, cells, looks))
             rows.setdefault(name, {})[n] = len(cells) / seconds
     table = pd.DataFrame(rows).T
     fit = [n for n in sizes if n >= 500]
     for name, row in table.iterrows():
-        if len(fit) > 1 and row[fit].notna().all(): table.loc[name, "exponent"] = 1 - np.polyfit(np.log(fit), np.log(row[fit].astype(float)), 1)[0]
-    print("| detections per second, cells per frame | " + " | ".join(map(str, table.columns)) + " |\n|" + " --- |" * (table.shape[1] + 1))
+        if len(fit) > 1 and row[fit].notna().all():
+            table.loc[name, "exponent"] = (
+                1 - np.polyfit(np.log(fit), np.log(row[fit].astype(float)), 1)[0]
+            )
+    print(
+        "| detections per second, cells per frame | "
+        + " | ".join(map(str, table.columns))
+        + " |\n|"
+        + " --- |" * (table.shape[1] + 1)
+    )
     for name, row in table.iterrows():
-        print(f"| {name} | " + " | ".join("–" if np.isnan(x) else f"{x:.2f}" if c == "exponent" else f"{x:,.0f}" for c, x in row.items()) + " |")
+        print(
+            f"| {name} | "
+            + " | ".join(
+                "–" if np.isnan(x) else f"{x:.2f}" if c == "exponent" else f"{x:,.0f}"
+                for c, x in row.items()
+            )
+            + " |"
+        )
 
 
 def looking(frames=10):
-    "Print how many cells per second the eyes embed, and their bare network on crops that lie ready."
-    movie, truth = simulate(frames, (1024, 1024), 900, seed=1, lazy=False)
-    cells, eyes = measure_movie(truth.labels), open_eyes()
+    """Print how many cells per second the eyes embed, and their bare network on crops that lie
+    ready."""
+    movie, truth = simulate_movie(frames, (1024, 1024), 900, seed=1, lazy=False)
+    cells, eyes = measure_movie(truth.labels), open_embedder()
     crops = torch.randn(len(cells), 1, SIDE, SIDE).contiguous(memory_format=torch.channels_last)
+
     def bare():
         with torch.no_grad():
-            for k in range(0, len(crops), eyes.batch): eyes.net(crops[k:k + eyes.batch])
+            for k in range(0, len(crops), eyes.batch):
+                eyes.net(crops[k : k + eyes.batch])
+
     whole, net = best(lambda: eyes.embed(movie, cells)), best(bare)
-    print(f"\n{len(cells)} cells in {frames} frames of 1024 x 1024: {len(cells) / whole:,.0f} per second embedded, "
-          f"{len(cells) / net:,.0f} through the bare network: a share of {net / whole:.0%}")
+    print(
+        f"\n{len(cells)} cells in {frames} frames of 1024 x 1024: "
+        f"{len(cells) / whole:,.0f} per second embedded, "
+        f"{len(cells) / net:,.0f} through the bare network: a share of {net / whole:.0%}"
+    )
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="fewer sizes")
     quick = parser.parse_args().quick
     torch.set_num_threads(1)

@@ -1,4 +1,6 @@
-"""What the programs that others trust say of a pair of trackings. Plain arrays and loops: no score of celltrack is used."""
+"""What the programs that others trust say of a pair of trackings. Plain arrays and loops: no score
+of celltrack is used."""
+
 from functools import cached_property
 from typing import NamedTuple
 
@@ -6,51 +8,98 @@ import motmetrics
 import numpy as np
 from ctc_metrics import metrics as peer
 from ctc_metrics.metrics.biological.tf import calculate_fractions_fo_computed_tracks
-from ctc_metrics.utils.representations import count_acyclic_graph_correction_operations, merge_tracks
+from ctc_metrics.utils.representations import (
+    count_acyclic_graph_correction_operations,
+    merge_tracks,
+)
 from skimage.metrics import adapted_rand_error, contingency_table, variation_of_information
 from trackeval.metrics import HOTA, Identity
 
 TOLERANCES = range(4)
 # our names: those of py-ctcmetrics
-CHALLENGE = {k: k for k in ("SEG", "DET", "TRA", "LNK", "OP_CSB", "OP_CTB", "CT", "TF", "CCA", "CHOTA", "AOGM", "AOGM_0")}
-CHALLENGE |= {"HOTA(marker)": "HOTA", **{k: f"AOGM_{k}" for k in ("NS", "FN", "FP", "ED", "EA", "EC")}}
-WITHIN = {k: k for k in ("BC", "BIO", "OP_CLB")} | {f"division {k.upper()}": f"{k}_div" for k in ("tp", "fp", "fn")}
+CHALLENGE = {
+    k: k
+    for k in (
+        "SEG",
+        "DET",
+        "TRA",
+        "LNK",
+        "OP_CSB",
+        "OP_CTB",
+        "CT",
+        "TF",
+        "CCA",
+        "CHOTA",
+        "AOGM",
+        "AOGM_0",
+    )
+}
+CHALLENGE |= {
+    "HOTA(marker)": "HOTA",
+    **{k: f"AOGM_{k}" for k in ("NS", "FN", "FP", "ED", "EA", "EC")},
+}
+WITHIN = {k: k for k in ("BC", "BIO", "OP_CLB")} | {
+    f"division {k.upper()}": f"{k}_div" for k in ("tp", "fp", "fn")
+}
 # our names: those of motmetrics
-CLEAR = {"objects": "num_objects", "detections": "num_predictions", "matches": "num_detections", "misses": "num_misses",
-         "false positives": "num_false_positives", "switches": "num_switches", "fragmentations": "num_fragmentations",
-         "transfers": "num_transfer", "ascends": "num_ascend", "migrations": "num_migrate", "MT": "mostly_tracked",
-         "PT": "partially_tracked", "ML": "mostly_lost", "identities": "num_unique_objects", "frames": "num_frames",
-         "MOTA": "mota", "precision": "precision", "recall": "recall",
-         "IDTP": "idtp", "IDF1": "idf1", "IDP": "idp", "IDR": "idr"}
+CLEAR = {
+    "objects": "num_objects",
+    "detections": "num_predictions",
+    "matches": "num_detections",
+    "misses": "num_misses",
+    "false positives": "num_false_positives",
+    "switches": "num_switches",
+    "fragmentations": "num_fragmentations",
+    "transfers": "num_transfer",
+    "ascends": "num_ascend",
+    "migrations": "num_migrate",
+    "MT": "mostly_tracked",
+    "PT": "partially_tracked",
+    "ML": "mostly_lost",
+    "identities": "num_unique_objects",
+    "frames": "num_frames",
+    "MOTA": "mota",
+    "precision": "precision",
+    "recall": "recall",
+    "IDTP": "idtp",
+    "IDF1": "idf1",
+    "IDP": "idp",
+    "IDR": "idr",
+}
 
 
 class Cells(NamedTuple):
     "The cells of a label image."
-    label: np.ndarray   # (n,)
-    area: np.ndarray    # (n,) pixels
+
+    label: np.ndarray  # (n,)
+    area: np.ndarray  # (n,) pixels
     centre: np.ndarray  # (n, d)
-    box: np.ndarray     # (n, 2 d) half-open: lowest corner, highest
+    box: np.ndarray  # (n, 2 d) half-open: lowest corner, highest
 
 
 class Frame(NamedTuple):
     truth: Cells
     result: Cells
     shared: np.ndarray  # (n, m) pixels
-    apart: np.ndarray   # (n, m) distance of the centres
+    apart: np.ndarray  # (n, m) distance of the centres
 
     @property
-    def iou(self): return self.shared / (self.truth.area[:, None] + self.result.area - self.shared)
+    def iou(self):
+        return self.shared / (self.truth.area[:, None] + self.result.area - self.shared)
+
     @property
-    def covered(self): return self.shared / self.truth.area[:, None]  # how much of the true cell
+    def covered(self):
+        return self.shared / self.truth.area[:, None]  # how much of the true cell
 
 
 def cells_of(image):
     label = np.unique(image[image > 0])
     pixels = [np.argwhere(image == k) for k in label]
-    rows = lambda function, width: np.array([function(p) for p in pixels], float).reshape(len(label), *width)
     d = image.ndim
-    box = lambda p: np.r_[p.min(axis=0), p.max(axis=0) + 1]
-    return Cells(label, rows(len, []), rows(lambda p: p.mean(axis=0), [d]), rows(box, [2 * d]))
+    area = np.array([len(p) for p in pixels], float)
+    centre = np.array([p.mean(axis=0) for p in pixels], float).reshape(len(label), d)
+    box = np.array([np.r_[p.min(axis=0), p.max(axis=0) + 1] for p in pixels], float)
+    return Cells(label, area, centre, box.reshape(len(label), 2 * d))
 
 
 def frame_of(a, b, spacing):
@@ -62,39 +111,64 @@ def frame_of(a, b, spacing):
 
 class Case:
     "Truth and result, both Tracks with labels, and their Frames."
-    def __init__(self, truth, result, name=""): self.truth, self.result, self.name = truth, result, name
-    def __repr__(self): return f"case {self.name}, {self.truth} against {self.result}"
+
+    def __init__(self, truth, result, name=""):
+        self.truth, self.result, self.name = truth, result, name
+
+    def __repr__(self):
+        return f"case {self.name}, {self.truth} against {self.result}"
+
     @cached_property
     def frames(self):
-        return [frame_of(a, b, self.truth.labels.spacing) for a, b in zip(self.truth.labels, self.result.labels)]
+        return [
+            frame_of(a, b, self.truth.labels.spacing)
+            for a, b in zip(self.truth.labels, self.result.labels, strict=True)
+        ]
+
     @cached_property
-    def challenge(self): return ctcmetrics(self)
+    def challenge(self):
+        return ctcmetrics(self)
 
 
-def rows_of(tracks): return sorted(zip(*(tracks.cells[k].tolist() for k in ("track", "frame", "label"))))
-def parents_of(tracks): return dict(zip(tracks.lineage.track.tolist(), tracks.lineage.parent.tolist()))
+def rows_of(tracks):
+    return sorted(
+        zip(*(tracks.cells[k].tolist() for k in ("track", "frame", "label")), strict=True)
+    )
+
+
+def parents_of(tracks):
+    return dict(zip(tracks.lineage.track.tolist(), tracks.lineage.parent.tolist(), strict=True))
 
 
 def answer(function, *arguments, **options):
-    "Return what an oracle says; None where it raises, or divides by zero: warnings are errors in these tests."
-    try: return function(*arguments, **options)
-    except (ValueError, IndexError, ZeroDivisionError, RuntimeWarning): return None
+    """Return what an oracle says; None where it raises, or divides by zero: warnings are errors in
+    these tests."""
+    try:
+        return function(*arguments, **options)
+    except (ValueError, IndexError, ZeroDivisionError, RuntimeWarning):
+        return None
 
 
-# py-ctcmetrics ------------------------------------------------------------------------------------------------------
+# py-ctcmetrics ------------------------------------------------------------------------------------
+
 
 def as_files(tracks):
-    """Return (rows L B E P in order of time, {(frame, label): L}), one L for each piece of a track without a gap.
+    """Return (rows L B E P in order of time, {(frame, label): L}), one L for each piece of a track
+    without a gap.
 
-    The order of rows has no meaning in the challenge, but py-ctcmetrics joins one-child chains rightly only in this one.
+    The order of rows has no meaning in the challenge, but py-ctcmetrics joins one-child chains
+    rightly only in this one.
     """
     pieces, last = [], {}  # (track, its cells); of each track its last piece
     for track, t, label in rows_of(tracks):
-        if track not in last or pieces[-1][1][-1][0] < t - 1: pieces.append((track, []))
+        if track not in last or pieces[-1][1][-1][0] < t - 1:
+            pieces.append((track, []))
         pieces[-1][1].append((t, label))
         last[track] = len(pieces) - 1
     parent, rows, names = parents_of(tracks), [], {}
-    number = {k: n for n, k in enumerate(sorted(range(len(pieces)), key=lambda k: pieces[k][1][0]), 1)}
+    number = {
+        k: n for n, k in enumerate(sorted(range(len(pieces)), key=lambda k: pieces[k][1][0]), 1)
+    }
     for k, n in number.items():
         track, cells = pieces[k]
         before = k - 1 if k and pieces[k - 1][0] == track else last.get(parent[track])
@@ -104,68 +178,103 @@ def as_files(tracks):
 
 
 def ctcmetrics(case):
-    """Return the numbers of py-ctcmetrics 1.3.3 by its own names, without those for which it has no answer.
+    """Return the numbers of py-ctcmetrics 1.3.3 by its own names, without those for which it has no
+    answer.
 
-    "TF, its order" is TF with the break in its loop, which makes TF depend on the numbers of the tracks; TF has none.
+    "TF, its order" is TF with the break in its loop, which makes TF depend on the numbers of the
+    tracks; TF has none.
     """
     (truth, a), (result, b) = as_files(case.truth), as_files(case.result)
     labels, mapped, ious = ([], []), ([], []), []
     for t, f in enumerate(case.frames):
-        i, j = np.nonzero(f.covered > .5)
+        i, j = np.nonzero(f.covered > 0.5)
         ious.append(f.iou[i, j])
         for side, names, cells, k in ((0, a, f.truth, i), (1, b, f.result, j)):
             ids = np.array([names[t, label] for label in cells.label.tolist()], int)
             labels[side].append(sorted(ids.tolist()))
             mapped[side].append(ids[k].tolist())
-    say = {"SEG": peer.seg(labels[0], ious), "CT": answer(peer.ct, result, truth, labels[0], *mapped),
-           "TF": answer(tf, truth, labels[0], *mapped), "TF, its order": answer(peer.tf, truth, labels[0], *mapped),
-           "CCA": answer(peer.cca, result, truth)}
+    say = {
+        "SEG": peer.seg(labels[0], ious),
+        "CT": answer(peer.ct, result, truth, labels[0], *mapped),
+        "TF": answer(tf, truth, labels[0], *mapped),
+        "TF, its order": answer(peer.tf, truth, labels[0], *mapped),
+        "CCA": answer(peer.cca, result, truth),
+    }
     stats = answer(count_acyclic_graph_correction_operations, truth, result, *labels, *mapped)
     if stats:
         say |= {f"AOGM_{k}": stats[k] for k in ("NS", "FN", "FP", "ED", "EA", "EC")}
-        say |= dict(zip(("TRA", "AOGM", "AOGM_0"), peer.tra(**stats)))
+        say |= dict(zip(("TRA", "AOGM", "AOGM_0"), peer.tra(**stats), strict=True))
         say |= {"DET": peer.det(**stats), "LNK": answer(peer.lnk, **stats)}
-        say |= {"OP_CSB": peer.op_csb(say["SEG"], say["DET"]), "OP_CTB": peer.op_ctb(say["SEG"], say["TRA"])}
+        say |= {
+            "OP_CSB": peer.op_csb(say["SEG"], say["DET"]),
+            "OP_CTB": peer.op_ctb(say["SEG"], say["TRA"]),
+        }
     for i in TOLERANCES:
         counts = answer(peer.raw_division_metrics, result, truth, *mapped, i)
-        if counts is None: continue
+        if counts is None:
+            continue
         bc = peer.bc(*counts)
-        say |= dict(zip((f"tp_div({i})", f"fp_div({i})", f"fn_div({i})"), counts))
+        say |= dict(zip((f"tp_div({i})", f"fp_div({i})", f"fn_div({i})"), counts, strict=True))
         say |= {f"BC({i})": bc, f"BIO({i})": peer.bio(say["CT"], say["TF"], bc, say["CCA"])}
-        if say.get("LNK") is not None: say[f"OP_CLB({i})"] = peer.op_clb(say["LNK"], say[f"BIO({i})"])
-    return {k: v for k, v in (say | joined_scores(truth, result, labels, mapped)).items() if v is not None}
+        if say.get("LNK") is not None:
+            say[f"OP_CLB({i})"] = peer.op_clb(say["LNK"], say[f"BIO({i})"])
+    return {
+        k: v
+        for k, v in (say | joined_scores(truth, result, labels, mapped)).items()
+        if v is not None
+    }
 
 
 def tf(truth, labels, *mapped):
     "Return py-ctcmetrics' TF from its own fractions, with no break."
     best = {}
     for followed in calculate_fractions_fo_computed_tracks(truth, labels, *mapped).values():
-        for track, part in followed.items(): best[track] = max(best.get(track, 0), part)
-    return float(np.mean(list(best.values()))) if best else 0.
+        for track, part in followed.items():
+            best[track] = max(best.get(track, 0), part)
+    return float(np.mean(list(best.values()))) if best else 0.0
 
 
 def joined_scores(truth, result, labels, mapped):
     "Return what py-ctcmetrics computes after it has joined one-child chains."
-    if not len(truth) or not len(result): return {}
-    (a, *mine), (b, *theirs) = (merge_tracks(*side) for side in zip((truth, result), labels, mapped))
-    whole = lambda frames: [np.array(f, int) for f in frames]  # it trips over an empty list, which is an array of float
+    if not len(truth) or not len(result):
+        return {}
+    (a, *mine), (b, *theirs) = (
+        merge_tracks(*side) for side in zip((truth, result), labels, mapped, strict=True)
+    )
+
+    def whole(frames):  # it trips over an empty list, which is an array of float
+        return [np.array(f, int) for f in frames]
+
     (labels_a, mapped_a), (labels_b, mapped_b) = map(whole, mine), map(whole, theirs)
     data, say = (labels_a, labels_b, mapped_a, mapped_b), {}
-    for metric in (peer.hota, peer.mota, peer.idf1): say |= answer(metric, *data) or {}
-    return say | (answer(peer.chota, a, b, *data) or {}) | (answer(peer.faf, labels_b, mapped_b) or {})
+    for metric in (peer.hota, peer.mota, peer.idf1):
+        say |= answer(metric, *data) or {}
+    return (
+        say | (answer(peer.chota, a, b, *data) or {}) | (answer(peer.faf, labels_b, mapped_b) or {})
+    )
 
 
-# TrackEval and motmetrics -------------------------------------------------------------------------------------------
+# TrackEval and motmetrics -------------------------------------------------------------------------
 
-SIMILARITY = {"marker": lambda f: f.covered, "mask": lambda f: f.iou, "box": lambda f: box_iou(f.truth.box, f.result.box),
-              "point": lambda f: 1 - f.apart / GATE}
-GATE = 6.
+SIMILARITY = {
+    "marker": lambda f: f.covered,
+    "mask": lambda f: f.iou,
+    "box": lambda f: box_iou(f.truth.box, f.result.box),
+    "point": lambda f: 1 - f.apart / GATE,
+}
+GATE = 6.0
 
 
 def box_iou(a, b):
     d = a.shape[1] // 2
-    both = np.prod((np.minimum(a[:, None, d:], b[:, d:]) - np.maximum(a[:, None, :d], b[:, :d])).clip(min=0), axis=-1)
-    size = lambda box: np.prod(box[:, d:] - box[:, :d], axis=1)
+    both = np.prod(
+        (np.minimum(a[:, None, d:], b[:, d:]) - np.maximum(a[:, None, :d], b[:, :d])).clip(min=0),
+        axis=-1,
+    )
+
+    def size(box):
+        return np.prod(box[:, d:] - box[:, :d], axis=1)
+
     return both / (size(a)[:, None] + size(b) - both)
 
 
@@ -173,32 +282,62 @@ def identities(tracks, join):
     "Return {(frame, label): identity from 0}; with `join`, a parent and its only child are one."
     parent = parents_of(tracks)
     children = [p for p in parent.values() if p]
+
     def root(track):
-        while join and children.count(parent[track]) == 1: track = parent[track]
+        while join and children.count(parent[track]) == 1:
+            track = parent[track]
         return track
+
     root_of = {track: root(track) for track in parent}
     number = {r: k for k, r in enumerate(sorted(set(root_of.values())))}
     return {(t, label): number[root_of[track]] for track, t, label in rows_of(tracks)}
 
 
 class Sequence:
-    "A case as TrackEval and motmetrics take it: identities, similarities and possible pairs of each frame."
+    """A case as TrackEval and motmetrics take it: identities, similarities and possible pairs of
+    each frame."""
+
     def __init__(self, case, matching, join):
         sides = identities(case.truth, join), identities(case.result, join)
-        of = lambda names, cells: [np.array([names[t, k] for k in c.label.tolist()], int) for t, c in enumerate(cells)]
-        self.truth, self.result = of(sides[0], [f.truth for f in case.frames]), of(sides[1], [f.result for f in case.frames])
-        self.sizes = {f"num_{who}_{what}": n for who, names in zip(("gt", "tracker"), sides)
-                      for what, n in (("ids", len(set(names.values()))), ("dets", len(names)))}
+
+        def of(names, frames):
+            return [
+                np.array([names[t, k] for k in cells.label.tolist()], int)
+                for t, cells in enumerate(frames)
+            ]
+
+        self.truth, self.result = (
+            of(sides[0], [f.truth for f in case.frames]),
+            of(sides[1], [f.result for f in case.frames]),
+        )
+        self.sizes = {
+            f"num_{who}_{what}": n
+            for who, names in zip(("gt", "tracker"), sides, strict=True)
+            for what, n in (("ids", len(set(names.values()))), ("dets", len(names)))
+        }
         self.similarity = [SIMILARITY[matching](f).clip(min=0) for f in case.frames]
-        self.possible = [s > .5 if matching == "marker" else f.apart <= GATE if matching == "point" else s >= .5
-                         for s, f in zip(self.similarity, case.frames)]
+        self.possible = [
+            s > 0.5
+            if matching == "marker"
+            else f.apart <= GATE
+            if matching == "point"
+            else s >= 0.5
+            for s, f in zip(self.similarity, case.frames, strict=True)
+        ]
         self.apart = [f.apart for f in case.frames]
 
     @property
     def tied(self):
-        "Whether a cell has two possible partners, equally similar and equally far away: any choice between them is right."
-        rows = [(t, side, k, s[i, j], d[i, j]) for t, (p, s, d) in enumerate(zip(self.possible, self.similarity, self.apart))
-                for i, j in zip(*np.nonzero(p)) for side, k in enumerate((i, j))]
+        """Whether a cell has two possible partners, equally similar and equally far away: any
+        choice between them is right."""
+        rows = [
+            (t, side, k, s[i, j], d[i, j])
+            for t, (p, s, d) in enumerate(
+                zip(self.possible, self.similarity, self.apart, strict=True)
+            )
+            for i, j in zip(*np.nonzero(p), strict=True)
+            for side, k in enumerate((i, j))
+        ]
         return len(set(rows)) < len(rows)
 
     def trackeval(self):
@@ -207,22 +346,33 @@ class Sequence:
 
     def identity(self):
         "Return TrackEval's identity scores."
-        possible = [np.where(p, s, 0) for p, s in zip(self.possible, self.similarity)]
-        return Identity({"PRINT_CONFIG": False, "THRESHOLD": 1e-9}).eval_sequence(self.data() | {"similarity_scores": possible})
+        possible = [np.where(p, s, 0) for p, s in zip(self.possible, self.similarity, strict=True)]
+        return Identity({"PRINT_CONFIG": False, "THRESHOLD": 1e-9}).eval_sequence(
+            self.data() | {"similarity_scores": possible}
+        )
 
     def data(self):
-        return self.sizes | {"num_timesteps": len(self.truth), "gt_ids": self.truth, "tracker_ids": self.result,
-                             "similarity_scores": self.similarity}
+        return self.sizes | {
+            "num_timesteps": len(self.truth),
+            "gt_ids": self.truth,
+            "tracker_ids": self.result,
+            "similarity_scores": self.similarity,
+        }
 
     def motmetrics(self):
         """Return motmetrics' accumulator.
 
-        It decides by the order of cells where two want the same partner back, and which of two equal sums it takes is
-        chance. So cells come by their last match, the latest first, and nearer centres are better by a hair, as in ours.
+        It decides by the order of cells where two want the same partner back, and which of two
+        equal sums it takes is chance. So cells come by their last match, the latest first, and
+        nearer centres are better by a hair, as in ours.
         """
         log = motmetrics.MOTAccumulator(auto_id=True)
-        for a, b, s, possible, apart in zip(self.truth, self.result, self.similarity, self.possible, self.apart):
-            order = np.argsort([-log.last_match.get(k, -1) for k in a.tolist()], kind="stable").astype(int)
+        for a, b, s, possible, apart in zip(
+            self.truth, self.result, self.similarity, self.possible, self.apart, strict=True
+        ):
+            order = np.argsort(
+                [-log.last_match.get(k, -1) for k in a.tolist()], kind="stable"
+            ).astype(int)
             log.update(a[order], b, np.where(possible, 1 - s + 1e-11 * apart, np.nan)[order])
         return log
 
@@ -230,22 +380,49 @@ class Sequence:
 def clear(*logs):  # motmetrics' accumulators, one per movie
     "Return the numbers of motmetrics 1.4.0 by its own names, of all these movies together."
     names = [*CLEAR.values(), "motp"]
-    return motmetrics.metrics.create().compute_many(logs, metrics=names, names=[*map(str, range(len(logs)))],
-                                                    generate_overall=True).loc["OVERALL"].to_dict()
+    return (
+        motmetrics.metrics.create()
+        .compute_many(
+            logs, metrics=names, names=[*map(str, range(len(logs)))], generate_overall=True
+        )
+        .loc["OVERALL"]
+        .to_dict()
+    )
 
 
-# scikit-image -------------------------------------------------------------------------------------------------------
+# scikit-image -------------------------------------------------------------------------------------
 
-def pixel_pairs(a, b):  # label images of one frame, or of a movie with labels that differ in each frame; 0 is no cell
-    "Return scikit-image's adapted Rand error. Its precision, by the documentation over the result, is over the truth."
+
+def pixel_pairs(
+    a, b
+):  # label images of one frame, or of a movie with labels that differ in each frame; 0 is no cell
+    """Return scikit-image's adapted Rand error. Its precision, by the documentation over the
+    result, is over the truth."""
     found = answer(adapted_rand_error, a, b)
-    return dict(zip(("adapted Rand error", "Rand recall", "Rand precision"), found)) if found else {}
+    return (
+        dict(zip(("adapted Rand error", "Rand recall", "Rand precision"), found, strict=True))
+        if found
+        else {}
+    )
 
 
-def information(a, b):  # label images of one frame, or of a movie with labels that differ in each frame
+def information(
+    a, b
+):  # label images of one frame, or of a movie with labels that differ in each frame
     "Return scikit-image's variation of information, and the Rand index of its table."
     split, merge = variation_of_information(a, b)
     table = contingency_table(a, b, sparse_type="array")
-    pairs = lambda n: (n * (n - 1)).sum() / 2
-    whole, rows, columns = pairs(np.array([a.size])), pairs(table.sum(axis=1)), pairs(table.sum(axis=0))
-    return {"VI split": split, "VI merge": merge, "Rand index": 1 - (rows + columns - 2 * pairs(table.data)) / whole}
+
+    def pairs(n):
+        return (n * (n - 1)).sum() / 2
+
+    whole, rows, columns = (
+        pairs(np.array([a.size])),
+        pairs(table.sum(axis=1)),
+        pairs(table.sum(axis=0)),
+    )
+    return {
+        "VI split": split,
+        "VI merge": merge,
+        "Rand index": 1 - (rows + columns - 2 * pairs(table.data)) / whole,
+    }

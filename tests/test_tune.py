@@ -1,4 +1,5 @@
-"""`celltrack tune` killed in the middle loses no finished trial; two processes share the work on one file."""
+"""`celltrack tune` killed in the middle loses no finished trial; two processes share one file."""
+
 import json
 import os
 import signal
@@ -11,39 +12,62 @@ from contextlib import closing
 import pandas as pd
 import pytest
 
-from celltrack.formats.ctc import write_masks, write_tracks
-from celltrack.simulate import simulate
+from celltrack.formats.ctc import write_ctc, write_masks
+from celltrack.simulate import simulate_movie
 
 
 @pytest.fixture(scope="module")
 def movie(tmp_path_factory):
     here = tmp_path_factory.mktemp("movie")
-    film, truth = simulate(30, (160, 160), 24, seed=1, speed=5.)
-    write_tracks(truth, here / "01_GT" / "TRA", truth=True)
+    film, truth = simulate_movie(30, (160, 160), 24, seed=1, speed=5.0)
+    write_ctc(truth, here / "01_GT" / "TRA", truth=True)
     write_masks(truth.labels, here / "01_GT" / "SEG", "man_seg")
     write_masks(film, here / "01", "t")
     return here / "01"
 
 
 def tune(movie, out, trials):
-    return subprocess.Popen([sys.executable, "-m", "celltrack.cli", "tune", "sort", str(movie), "--out", str(out), "--trials", str(trials)],
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "celltrack.cli",
+            "tune",
+            "sort",
+            str(movie),
+            "--out",
+            str(out),
+            "--trials",
+            str(trials),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
 
 
 def finished(out):
     "Return {number: value} of the trials that are complete."
-    if not (out / "trials.db").exists(): return {}
+    if not (out / "trials.db").exists():
+        return {}
     try:
         with closing(sqlite3.connect(f"file:{out / 'trials.db'}?mode=ro", uri=True)) as db:
-            return dict(db.execute("select number, value from trials join trial_values using (trial_id) where state = 'COMPLETE'"))
-    except sqlite3.OperationalError: return {}  # the tables are being made
+            return dict(
+                db.execute(
+                    "select number, value from trials join trial_values using (trial_id) "
+                    "where state = 'COMPLETE'"
+                )
+            )
+    except sqlite3.OperationalError:
+        return {}  # the tables are being made
 
 
 def wait_for(out, count, seconds=120):
     end = time.time() + seconds
     while len(finished(out)) < count:
         assert time.time() < end, f"only {finished(out)} after {seconds} s"
-        time.sleep(.05)
+        time.sleep(0.05)
 
 
 def test_killed_and_started_again(movie, tmp_path):
@@ -59,8 +83,13 @@ def test_killed_and_started_again(movie, tmp_path):
     assert second.returncode == 0, said
     after = finished(tmp_path)
     assert before.items() <= after.items()
-    table, record = pd.read_csv(tmp_path / "sort-trials.csv"), json.loads((tmp_path / "sort-best.json").read_text())
-    assert (table.state.isin(["complete", "pruned"])).sum() >= total and record["chosen by"] == max(after.values())
+    table, record = (
+        pd.read_csv(tmp_path / "sort-trials.csv"),
+        json.loads((tmp_path / "sort-best.json").read_text()),
+    )
+    assert (table.state.isin(["complete", "pruned"])).sum() >= total and record["chosen by"] == max(
+        after.values()
+    )
 
 
 def test_two_processes_share(movie, tmp_path):

@@ -1,15 +1,20 @@
-"""Write nbs/images/tracks.gif, the picture of the front page: the course's movie with its true tracks, smooth and in few grays to stay small."""
+"""Write nbs/images/tracks.gif, the picture of the front page: the course's movie and true tracks.
+
+Smooth and in few grays, to stay small.
+"""
+
 from pathlib import Path
+
+from scipy.ndimage import gaussian_filter
 
 from celltrack.show import save_animation
 from celltrack.simulate import course_movie
-from scipy.ndimage import gaussian_filter
 
 PATH = Path(__file__).resolve().parent.parent / "nbs/images/tracks.gif"
 
 
 def few_grays(frame, step=150):
-    "Return the frame smoothed and rounded to steps of `step`: long runs of one gray make a small GIF."
+    "Return the frame smoothed and rounded: long runs of one gray make a small GIF."
     return (gaussian_filter(frame.astype(float), 2) / step).round() * step
 
 

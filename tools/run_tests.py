@@ -1,8 +1,11 @@
-"""Everything that must hold, run in this order: export, clean, rules, readme, notebooks, pytest, docs.
+"""Everything that must hold, in this order: export, clean, rules, notebooks, pytest, docs.
 
-python tools/run_tests.py [STEP ...]    runs only the steps named. The last line counts what passed and failed.
-Cells flagged `real` run where $CELLTRACK_DATA and $CELLTRACK_GOLDEN are folders; where not, the skipped cells are counted.
+python tools/run_tests.py [STEP ...]    runs only the steps named
+python tools/run_tests.py --quick       rules, and the notebooks and tests touched since the commit
+The last line counts what passed and failed. Cells flagged `real` run where $CELLTRACK_DATA is a
+folder; where not, the skipped cells are counted.
 """
+
 import os
 import re
 import shutil
@@ -18,31 +21,72 @@ import check
 import readme
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ["settings.ini", "setup.py", "MANIFEST.in", "LICENSE", "README.md", "CHANGELOG.md", "celltrack", "nbs"]
-ENV = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "PYTHONDONTWRITEBYTECODE": "1"}
-LIMIT, WORKERS = 600, 2  # seconds after which a notebook is taken to hang; notebooks at a time
-TEST_NOTEBOOK = """
-import sys, warnings
-from pathlib import Path
-from nbdev.test import test_nb
-warnings.filterwarnings("error", module=r"celltrack\\b|__main__")
-sys.exit(not test_nb(Path(sys.argv[1]), skip_flags=["real"], force_flags=sys.argv[2:])[0])
-"""
+SOURCES = [
+    "settings.ini",
+    "setup.py",
+    "MANIFEST.in",
+    "LICENSE",
+    "README.md",
+    "CHANGELOG.md",
+    "celltrack",
+    "nbs",
+]
+ENV = {
+    **os.environ,
+    "OMP_NUM_THREADS": "1",
+    "MPLBACKEND": "agg",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+LIMIT = 600  # seconds after which a notebook is taken to hang
+WORKERS = 2  # notebooks at a time
+COVERAGE = ["-m", "coverage", "run", "--parallel-mode", f"--rcfile={ROOT / 'tools/coverage.ini'}"]
 
 
 def run(*command, cwd=ROOT, env=ENV, **options):
     "Run Python with these arguments; return (worked, what it said)."
-    try: done = subprocess.run([sys.executable, *map(str, command)], cwd=cwd, env=env, text=True, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, **options)
-    except subprocess.TimeoutExpired as e: return False, f"{e.stdout or ''}\nstopped after {e.timeout} s"
+    command = [sys.executable, *map(str, command)]
+    options |= {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    try:
+        done = subprocess.run(command, cwd=cwd, env=env, **options)
+    except subprocess.TimeoutExpired as e:
+        return False, f"{e.stdout or ''}\nstopped after {e.timeout} s"
     return done.returncode == 0, done.stdout
 
 
+def has_movies():
+    "Return whether the real movies are here."
+    return os.path.isdir(os.environ.get("CELLTRACK_DATA", ""))
+
+
+def touched():
+    "Return the files that differ from the last commit."
+    done = subprocess.run(
+        ["git", "status", "--porcelain", "--untracked-files=all"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {Path(line[3:].split(" -> ")[-1].strip('"')) for line in done.stdout.splitlines()}
+
+
+# ---- the steps: each yields (what, worked, what to print)
+
+
 def copy_sources(target):
+    "Copy what a package is built from."
     skip = shutil.ignore_patterns("__pycache__", ".*", "nbdev.yml")
     for name in SOURCES:
-        if (ROOT / name).is_dir(): shutil.copytree(ROOT / name, target / name, ignore=skip)
-        else: shutil.copy2(ROOT / name, target / name)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, target / name, ignore=skip)
+        else:
+            shutil.copy2(ROOT / name, target / name)
+
+
+def contents(folder, parts):
+    "Return {path: bytes} of the files in some parts of a folder."
+    paths = [p for part in parts for p in (folder / part).rglob("*") if p.is_file()]
+    return {p.relative_to(folder): p.read_bytes() for p in paths}
 
 
 def same_after(command, parts, hint):
@@ -50,91 +94,140 @@ def same_after(command, parts, hint):
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
         copy_sources(copy)
-        files = lambda: {p.relative_to(copy): p.read_bytes() for part in parts for p in (copy / part).rglob("*") if p.is_file()}
-        before = files()
+        before = contents(copy, parts)
         worked, said = run("-c", command, cwd=copy)
-        after = files()
-    changed = [str(name) for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
-    return worked and not changed, said + "".join(f"{name} differs: run {hint}\n" for name in changed)
+        after = contents(copy, parts)
+    names = sorted(before.keys() | after.keys())
+    changed = [str(name) for name in names if before.get(name) != after.get(name)]
+    return worked and not changed, said + "".join(f"{n} differs: run {hint}\n" for n in changed)
 
 
 def export():
-    yield "export leaves no difference", *same_after(
-        "from nbdev.doclinks import nbdev_export; nbdev_export()", ["celltrack"], "make export")
+    command = "from nbdev.doclinks import nbdev_export; nbdev_export()"
+    yield "export leaves no difference", *same_after(command, ["celltrack"], "make export")
 
 
 def clean():
-    yield "clean leaves no difference", *same_after("from nbdev.clean import nbdev_clean; nbdev_clean()", ["nbs"], "make export")
+    command = "from nbdev.clean import nbdev_clean; nbdev_clean()"
+    yield "clean leaves no difference", *same_after(command, ["nbs"], "make export")
 
 
 def rules():
     for name, complaints in check.check().items():
         yield name, not complaints, "".join(f"{said}\n" for said in complaints)
-
-
-def front_page():
     worked = (ROOT / "README.md").read_text(encoding="utf-8") == readme.readme()
     yield "README.md is what nbs/index.ipynb says", worked, "" if worked else "run make export\n"
+    for name, command in {"ruff": ["ruff", "check", "."], "mypy": ["mypy", "celltrack"]}.items():
+        worked, said = run("-m", *command)
+        yield name, worked, "" if worked else said
 
 
-def notebooks():
-    "Run each notebook in a process of its own with one thread, as many at a time as there are cores, at most WORKERS."
-    real = all(os.path.isdir(os.environ.get(name, "")) for name in ("CELLTRACK_DATA", "CELLTRACK_GOLDEN"))
+def notebooks(only=None):
+    "Run each notebook in a process of its own with one thread, WORKERS at a time."
+    flags = ["real"] if has_movies() else []
 
     def test(nb):
         begin = time.time()
-        worked, said = run("-c", TEST_NOTEBOOK, ROOT / nb.path, *["real"] * real, timeout=LIMIT)
+        script = ROOT / "tools/test_notebook.py"
+        worked, said = run(*COVERAGE, script, ROOT / nb.path, *flags, timeout=LIMIT)
         return f"{nb.path}  {time.time() - begin:.1f} s", worked, "" if worked else said
 
-    all_of_them = check.Repository().notebooks
-    skipped = sum("real" in cell.flags for nb in all_of_them for cell in nb.code)
-    with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool: yield from pool.map(test, all_of_them)
-    print(f"    {'ran' if real else 'skipped'} {skipped} cells that need real movies" + ("" if real else " (CELLTRACK_DATA, CELLTRACK_GOLDEN)"))
+    chosen = [nb for nb in check.Repository().notebooks if only is None or nb.path in only]
+    with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
+        yield from pool.map(test, chosen)
+    real = sum("real" in cell.flags for nb in chosen for cell in nb.code)
+    done = "ran" if flags else "skipped"
+    print(f"    {done} {real} cells that need real movies (CELLTRACK_DATA)")
 
 
-def pytest():
+def results(report):
+    "Yield the outcome of each test of a report in JUnit's form."
+    for case in ElementTree.parse(report).iter("testcase"):
+        if case.find("skipped") is not None:
+            continue
+        bad = [*case.iter("failure"), *case.iter("error")]
+        name = f"{case.get('classname')}::{case.get('name')}" if bad else ""
+        yield name, not bad, "".join(f"{e.text}\n" for e in bad)
+
+
+def pytest(only=None):
     "Install the package into an empty folder, as a user gets it, and test that."
+    tests = [ROOT / "tests"] if only is None else [ROOT / p for p in only]
     with tempfile.TemporaryDirectory() as folder:
-        source, target, report = (Path(folder) / name for name in ("source", "installed", "report.xml"))
+        source, target, report = (Path(folder) / n for n in ("source", "installed", "report.xml"))
         source.mkdir()
         copy_sources(source)
-        worked, said = run("-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check",
-                           "--target", target, source)
+        options = ["--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
+        worked, said = run("-m", "pip", "install", *options, "--target", target, source)
         yield "pip install .", worked, said if not worked else ""
-        if not worked: return
-        worked, said = run("-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", f"--junitxml={report}", ROOT / "tests", cwd=folder,
-                           env={**ENV, "PYTHONPATH": str(target), "CELLTRACK_INSTALLED": str(target)})
-        cases = list(ElementTree.parse(report).iter("testcase")) if report.exists() else []
-        for case in cases:
-            if case.find("skipped") is not None: continue
-            bad = [*case.iter("failure"), *case.iter("error")]
-            yield f"{case.get('classname')}::{case.get('name')}" if bad else "", not bad, "".join(f"{e.text}\n" for e in bad)
-        if cases: print("    " + said.splitlines()[-1])
-        else: yield "pytest", False, said
+        if not worked:
+            return
+        env = {**ENV, "PYTHONPATH": str(target), "CELLTRACK_INSTALLED": str(target)}
+        env["COVERAGE_FILE"] = str(ROOT / ".coverage")
+        options = ["-q", "--tb=short", "-p", "no:cacheprovider", f"--junitxml={report}"]
+        worked, said = run(*COVERAGE, "-m", "pytest", *options, *tests, cwd=folder, env=env)
+        if not report.exists():
+            yield "pytest", False, said
+            return
+        yield from results(report)
+        print("    " + said.splitlines()[-1])
+
+
+def coverage():
+    "Print how much of the package the notebooks and the tests ran through."
+    settings = f"--rcfile={ROOT / 'tools/coverage.ini'}"
+    run("-m", "coverage", "combine", settings)
+    worked, said = run("-m", "coverage", "report", settings, "--skip-covered", "--sort=cover")
+    (ROOT / ".coverage").unlink(missing_ok=True)
+    print("".join(f"    {line}\n" for line in said.splitlines()[-1:]), end="")
 
 
 def docs():
     worked, said = run("tools/docs.py", timeout=2 * LIMIT)
-    yield "docs", worked, said if not worked else "".join(f"    {line}\n" for line in said.splitlines()[-1:])
+    lines = said.splitlines()[-1:] if worked else said.splitlines()
+    yield "docs", worked, "".join(f"    {line}\n" for line in lines)
 
 
-STEPS = {"export": export, "clean": clean, "rules": rules, "readme": front_page, "notebooks": notebooks, "pytest": pytest, "docs": docs}
+STEPS = {
+    "export": export,
+    "clean": clean,
+    "rules": rules,
+    "notebooks": notebooks,
+    "pytest": pytest,
+    "docs": docs,
+}
+
+
+def quick_steps():
+    "Return the steps of `make quick`: rules, and what was touched since the last commit."
+    paths = touched()
+    steps = {"rules": rules, "notebooks": lambda: notebooks(paths)}
+    tests = [p for p in sorted(paths) if p.parent.name == "tests" and p.name.startswith("test_")]
+    return steps | ({"pytest": lambda: pytest(tests)} if tests else {})
 
 
 def main(names):
+    steps = quick_steps() if names == ["--quick"] else {n: STEPS[n] for n in names or STEPS}
     counts = {True: 0, False: 0}
-    for name in names or STEPS:
+    for old in ROOT.glob(".coverage.*"):
+        old.unlink()
+    for name, step in steps.items():
         print(f"== {name}", flush=True)
         try:
-            for what, worked, said in STEPS[name]():
+            for what, worked, said in step():
                 counts[worked] += 1
-                if what: print(f"{'ok    ' if worked else 'FAILED'}  {what}", flush=True)
-                if said: print(re.sub(r"^(?!    )", "    ", said, flags=re.M).rstrip(), flush=True)
+                if what:
+                    print(f"{'ok    ' if worked else 'FAILED'}  {what}", flush=True)
+                if said:
+                    print(re.sub(r"^(?!    )", "    ", said, flags=re.M).rstrip(), flush=True)
         except Exception as e:  # a step that breaks is one failure; the others still run
             counts[False] += 1
             print(f"FAILED  {name}: {type(e).__name__}: {e}", flush=True)
+    if {"notebooks", "pytest"} <= steps.keys():
+        coverage()
     print(f"{counts[True]} passed, {counts[False]} failed")
     return counts[False] > 0
 
 
-if __name__ == "__main__": sys.exit(main(sys.argv[1:]))
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
