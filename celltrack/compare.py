@@ -228,7 +228,7 @@ def laptrack_links(found, splits):  # the two tables of LapTrack; `row`: of the 
 # %% ../nbs/61_compare.ipynb #c032
 @dataclass
 class Oracle:
-    "Linker: links the detections by the truth. What it can not reach, no linker can."
+    "Linker: links the detections by the truth. What it cannot reach, no linker can."
 
     case: Case
 

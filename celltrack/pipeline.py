@@ -283,7 +283,7 @@ def track_each(command: Track) -> Iterator[str]:
 
 # %% ../nbs/60_pipeline.ipynb #c046
 def check_place(out: Path, path: Path) -> None:
-    "Raise `InputError` if a file of a result can not be written, or is of another movie."
+    "Raise `InputError` if a file of a result cannot be written, or is of another movie."
     for file in (out / name for name in RESULT_FILES):
         if file.is_dir():
             raise InputError(f"{file}: a folder, where a file is to be written. Give another --out")
@@ -307,7 +307,7 @@ def tuned_settings(path: Path) -> dict:
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: can not be read as JSON ({error}). {advice}") from None
+        raise InputError(f"{path}: cannot be read as JSON ({error}). {advice}") from None
     sort = isinstance(record, dict) and record.get("study") == "sort"
     if not sort or not isinstance(record.get("best"), dict):
         raise InputError(f"{path}: no settings of SORT. {advice}")

@@ -168,7 +168,7 @@ def _check_spans(cells, lineage):
     )
 
 # %% ../nbs/01_tracks.ipynb #c028
-def check_tracks(tracks: "Tracks") -> None:
+def check_tracks(tracks: Any) -> None:  # Tracks
     "Raise `InputError` unless ids, times and parents of Tracks can be a lineage."
     cells, lineage = tracks.cells, tracks.lineage
     _check_ids(cells)

@@ -70,8 +70,8 @@ def test_names_that_are_never_shown_are_seen(tmp_path):
     assert docs.unseen_names(tmp_path) == ["page.ipynb: used, never shown: secret"]
 
 
-def test_plumbing_is_folded_and_taught_code_open():
-    assert docs.fold_plumbing("#| exporti\nx = 1").startswith("#| code-fold: true\n")
-    shown = docs.fold_plumbing("#| exporti\n#| code-fold: false\nx = 1")
-    assert shown.startswith("#| code-fold: show\n") and "exporti" not in shown
-    assert docs.fold_plumbing("#| exports\nx = 1") == "#| exports\nx = 1"
+def test_plumbing_is_shown_folded_and_taught_code_open():
+    assert "\n#| code-fold: true\n" in docs.plumbing("#| exporti\nx = 1")
+    shown = docs.plumbing("#| exporti\n#| code-fold: false\nx = 1")
+    assert "\n#| code-fold: show\n" in shown and "exporti" not in shown
+    assert docs.plumbing("#| exports\nx = 1") is None

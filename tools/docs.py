@@ -67,29 +67,35 @@ def page_links(name, settings):  # 42_track.sort.ipynb
     )
 
 
-def fold_plumbing(code):
-    "Fold the source of `#| exporti`, which nbdev would hide; `#| code-fold: false` leaves it open."
+def plumbing(code):
+    """Return the cell that shows the source of `#| exporti`, which nbdev runs and hides; else None.
+
+    It is folded; `#| code-fold: false` leaves it open.
+    """
+    if not re.search(r"^#\|\s*exporti\b", code, re.M):
+        return None
     fold = "show" if re.search(r"^#\|\s*code-fold: false", code, re.M) else "true"
     summary = '"Exported source"' if fold == "show" else '"Plumbing"'
-    if not re.search(r"^#\|\s*exporti\b", code, re.M):
-        return code
     code = re.sub(r"^#\|\s*(exporti|code-fold)\b.*\n", "", code, flags=re.M)
-    return f"#| code-fold: {fold}\n#| code-summary: {summary}\n{code}"
+    return f"#| eval: false\n#| code-fold: {fold}\n#| code-summary: {summary}\n{code}"
 
 
 def prepare(source, target):
-    "Copy the notebooks; link chapters, fold plumbing (`#| exporti`), add the links of a page."
+    "Copy the notebooks; link chapters, show plumbing (`#| exporti`), add the links of a page."
     shutil.copytree(source, target, ignore=shutil.ignore_patterns(".*", "__pycache__", "*.py"))
     chapters = {int(p.name[:2]): p.name for p in target.glob("[0-9]*.ipynb")}
     settings = get_config()
     for path in target.rglob("*.ipynb"):
         nb = nbformat.read(path, 4)
         up = "../" * (len(path.relative_to(target).parts) - 1)
+        cells = []
         for cell in nb.cells:
+            cells.append(cell)
             if cell.cell_type == "markdown":
                 cell.source = link_chapters(cell.source, chapters, up)
-            else:
-                cell.source = fold_plumbing(cell.source)
+            elif shown := plumbing(cell.source):
+                cells.append(nbformat.v4.new_code_cell(shown))
+        nb.cells = cells
         if path.name in chapters.values() and not up:
             nb.cells.insert(2, nbformat.v4.new_markdown_cell(page_links(path.name, settings)))
         nbformat.write(nb, path)

@@ -415,9 +415,8 @@ def possible_parents(cells: pd.DataFrame, table: pd.DataFrame) -> dict[int, int]
     "Return {track: parent} where both have cells, those of the parent earlier."
     spans = cells.groupby("track").frame.agg(["min", "max"])
     child = table[table.track.isin(spans.index) & table.parent.isin(spans.index)]
-    last = spans["max"].reindex(child.parent).to_numpy()
-    first = spans["min"].reindex(child.track).to_numpy()
-    known = child[last < first]
+    ends, starts = spans["max"].reindex(child.parent), spans["min"].reindex(child.track)
+    known = child[ends.to_numpy() < starts.to_numpy()]
     return dict(zip(known.track.tolist(), known.parent.tolist(), strict=True))
 
 # %% ../../nbs/10_formats.ctc.ipynb #c058
@@ -585,14 +584,6 @@ def write_ctc(
     text = lines.to_csv(sep=" ", header=False, index=False, lineterminator="\n")
     table, name = list(TABLES.items())[0 if truth else 1]
     write_files(folder, file_names(labels, name, first, digits), images, (table, text))
-
-# %% ../../nbs/10_formats.ctc.ipynb #c077
-BORDER = {  # data set: width of the strip in pixels
-    **dict.fromkeys(["DIC-C2DH-HeLa", "Fluo-C2DL-Huh7", "Fluo-C2DL-MSC"], 50),
-    **dict.fromkeys(["Fluo-N2DH-GOWT1", "PhC-C2DH-U373"], 50),
-    **dict.fromkeys(["BF-C2DL-HSC", "BF-C2DL-MuSC", "Fluo-N2DL-HeLa", "PhC-C2DL-PSC"], 25),
-    "Fluo-N2DH-SIM+": 0,
-}
 
 # %% ../../nbs/10_formats.ctc.ipynb #c078
 def field_of_interest(

@@ -115,14 +115,6 @@ def has_movie(name: str) -> bool:
         return False
 
 # %% ../../nbs/16_formats.dataset.ipynb #c022
-ORDER = (
-    "labels",
-    "silver",
-    "gold",
-    "markers",
-)  # where detections are taken from, first choice first
-
-# %% ../../nbs/16_formats.dataset.ipynb #c023
 ORDER = ("labels", "silver", "gold", "markers")  # where detections come from, first choice first
 
 
@@ -161,7 +153,7 @@ class MovieFiles:
     def outlines(self) -> list[AnnotatedImage]:
         return self.gold or self.silver
 
-# %% ../../nbs/16_formats.dataset.ipynb #c024
+# %% ../../nbs/16_formats.dataset.ipynb #c023
 @dataclass(eq=False, repr=False)
 class Sequence(MovieFiles):
     """A movie and what lies beside it; no image is read until it is asked for.
@@ -197,7 +189,7 @@ class Sequence(MovieFiles):
         "Return the Sequence with the frames of movie, labels and truth in memory."
         return loaded(self)
 
-# %% ../../nbs/16_formats.dataset.ipynb #c026
+# %% ../../nbs/16_formats.dataset.ipynb #c025
 def true_tracks(sequence: Sequence) -> Tracks:
     "Read the truth; `InputError` where there is none, or where it is about other frames."
     truth, movie = raw_truth(sequence), sequence.movie
@@ -218,7 +210,7 @@ def raw_truth(sequence: Sequence) -> Tracks:
         raise InputError(f"{sequence.name}: no truth beside it, as 01_GT/TRA beside 01. Add it")
     return sequence.tracks() if callable(sequence.tracks) else sequence.tracks
 
-# %% ../../nbs/16_formats.dataset.ipynb #c027
+# %% ../../nbs/16_formats.dataset.ipynb #c026
 def label_images(sequence: Sequence) -> Movie:
     "Return the label Movie to take cells from: of the first kind with an image for every frame."
     movie = sequence.movie
@@ -241,7 +233,7 @@ def label_images(sequence: Sequence) -> Movie:
         "beside it. Name a folder with --labels"
     )
 
-# %% ../../nbs/16_formats.dataset.ipynb #c029
+# %% ../../nbs/16_formats.dataset.ipynb #c028
 def open_sequence(
     path: str | Path,  # 01, 01_GT …, or a name such as DIC-C2DH-HeLa/01
     labels: str | Path | None = None,  # folder of detections, or its name beside the movie
@@ -259,9 +251,9 @@ def open_sequence(
     name = "/".join(place.parts[-2:])
     return Sequence(name, movie, tracks, files=files)
 
-# %% ../../nbs/16_formats.dataset.ipynb #c037
+# %% ../../nbs/16_formats.dataset.ipynb #c036
 def cut_tracks(tracks: Tracks, start: int, stop: int) -> Tracks:
-    "Return the Tracks of frames start .. stop - 1, counted from 0; track ids are new."
+    "Return the Tracks of frames start .. stop - 1, from 0; new ids, fates as `make_lineage` says."
     inside = tracks.cells.frame.between(start, stop - 1).to_numpy()
     row = np.cumsum(inside) - 1  # where each cell inside will stand
     src, dst = tracks.links()
@@ -277,7 +269,7 @@ def cut_tracks(tracks: Tracks, start: int, stop: int) -> Tracks:
         movie=range(stop - start),
     )
 
-# %% ../../nbs/16_formats.dataset.ipynb #c038
+# %% ../../nbs/16_formats.dataset.ipynb #c037
 def part_of(sequence: Sequence, start: int, stop: int) -> Sequence:
     "Return frames start .. stop - 1 of a Sequence, and of all that lies beside it."
     movie = sequence.movie
@@ -298,7 +290,7 @@ def part_of(sequence: Sequence, start: int, stop: int) -> Sequence:
         files=sequence.files[numbers.between(start, stop - 1)].reset_index(drop=True),
     )
 
-# %% ../../nbs/16_formats.dataset.ipynb #c046
+# %% ../../nbs/16_formats.dataset.ipynb #c045
 def split_in_time(
     sequence: Sequence,
     share: float = 0.25,  # of the frames that are held out, the last ones
@@ -333,7 +325,7 @@ def loaded(sequence: Sequence) -> Sequence:
         detections=sequence.labels.like(np.asarray(sequence.labels)),
     )
 
-# %% ../../nbs/16_formats.dataset.ipynb #c050
+# %% ../../nbs/16_formats.dataset.ipynb #c049
 def write_sequence(
     folder: str | Path,  # of the movie, such as 01
     movie: Movie,
@@ -353,7 +345,7 @@ def write_sequence(
         write_masks(silver, place["silver"], "man_seg")
     return open_sequence(folder)
 
-# %% ../../nbs/16_formats.dataset.ipynb #c053
+# %% ../../nbs/16_formats.dataset.ipynb #c052
 URL = "https://data.celltrackingchallenge.net/training-datasets"
 SHA256 = {
     "Fluo-N2DH-GOWT1": "1a7bd9a7d1d10c4122c7782427b437246fb69cc3322a975485c04e206f64fc2c",
@@ -361,7 +353,7 @@ SHA256 = {
     "Fluo-N2DH-SIM+": "3e809148c87ace80c72f563b56c35e0d9448dcdeb461a09c83f61e93f5e40ec8",
 }
 
-# %% ../../nbs/16_formats.dataset.ipynb #c054
+# %% ../../nbs/16_formats.dataset.ipynb #c053
 #| code-fold: false
 def download(
     name: str,  # data set, such as DIC-C2DH-HeLa
@@ -384,7 +376,7 @@ def download(
             raise InputError(f"{source}: {e}. Nothing was kept. Check name and network") from e
     return target
 
-# %% ../../nbs/16_formats.dataset.ipynb #c055
+# %% ../../nbs/16_formats.dataset.ipynb #c054
 def fetch(
     source: str,  # address of a zip file
     sha256: str | None,  # None: not known; a warning says what it is
@@ -403,7 +395,7 @@ def fetch(
         warnings.warn(f"{source}: checksum unknown; this is {found}", stacklevel=3)
     return folder / "unpacked"
 
-# %% ../../nbs/16_formats.dataset.ipynb #c061
+# %% ../../nbs/16_formats.dataset.ipynb #c060
 @dataclass
 class Download:
     "Download data sets of the Cell Tracking Challenge, to $CELLTRACK_DATA or ~/.cache/celltrack."
@@ -437,7 +429,7 @@ class Check:
             bad += len(found)
         return int(bad > 0)
 
-# %% ../../nbs/16_formats.dataset.ipynb #c062
+# %% ../../nbs/16_formats.dataset.ipynb #c061
 def movie_of_result(folder: Path) -> Path | None:
     "Return the movie beside a result 01_RES; None for anything else, or where there is none."
     movie = movie_folder(folder)

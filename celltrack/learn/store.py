@@ -94,7 +94,7 @@ def load_model(
 
 # %% ../../nbs/35_learn.store.ipynb #c038
 def load_arrays(name: str | Path) -> dict[str, np.ndarray]:  # as of `find_weights`
-    "Return the arrays of a safetensors file by name; `InputError` where it can not be read."
+    "Return the arrays of a safetensors file by name; `InputError` where it cannot be read."
     path = find_weights(name)
     try:
         with safe_open(path, "np") as file:

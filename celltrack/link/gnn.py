@@ -199,7 +199,7 @@ class LinkNet(ScaledInputs):
             nn.init.zeros_(last.weight)
             last.bias.data = torch.tensor(start)
 
-    def forward(self, windows: "WindowBatch") -> torch.Tensor:
+    def forward(self, windows: Any) -> torch.Tensor:  # a WindowBatch
         "Return the logits."
         w = windows.joined()
         x, e = self.scaled(w)

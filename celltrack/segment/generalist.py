@@ -199,7 +199,7 @@ GRID = {
 
 
 def smallest_of(sources: list[Source]) -> float:
-    "Return below which area, in typical cells, a piece is no cell: half of the smallest percent's."
+    "Return below which area, in typical cells, a region is none: half of the smallest percent's."
     least = []
     for source in sources:
         areas = np.concatenate(

@@ -312,7 +312,7 @@ def assign_at_most(src, dst, cost, most):
 
 # %% ../../nbs/45_track.deepsort.ipynb #c039
 def check_weights(weight, even, budget):
-    "Raise `InputError` for parameters of DeepSort that can not be."
+    "Raise `InputError` for parameters of DeepSort that cannot be."
     if not (np.isfinite([weight, even]).all() and weight >= 0 and budget >= 1):
         raise InputError(
             f"DeepSort: weight {weight}, even {even}, budget {budget}. "

@@ -270,7 +270,7 @@ class CropSampler:
     album: Album
     identities: int = 16  # P
     each: int = 4  # K
-    augment: bool = True  # turn, shift, light ... every crop
+    augment: bool = True  # turn, shift, brighten ... every crop
     seed: int = 0
     stretch: int = 12  # crops of a track, in order of time, that a batch takes from
 
@@ -547,12 +547,11 @@ class ReidOptions(TrainOptions):
     identities: int = 16  # cells in a batch
     each: int = 4  # crops of each
     triplet: float = 1.0  # weight of the triplet loss
-    augment: bool = True  # turn, shift, light ... every crop
+    augment: bool = True  # turn, shift, brighten ... every crop
     width: int = 24  # of the network
     steps: int = 2000  # batches
     rate: float = 2e-3  # largest learning rate
-    optimizer: Literal["adamw", "adam", "nesterov", "sgd"] = "adamw"
-    "sgd: with momentum .99; nesterov: .9"
+    optimizer: Literal["adamw", "adam", "nesterov", "sgd"] = "adamw"  # sgd: momentum .99
     every: int = 200  # steps from one validation and backup to the next
     seed: int = 0
 
@@ -592,8 +591,8 @@ class TrainReid(ReidOptions):
 
     def run(self) -> None:
         "Train and print the scores."
-        scores = self.train()
-        print(f"{self.out}: " + ", ".join(f"{k} {v:.3f}" for k, v in scores.items()))
+        scores = [f"{name} {value:.3f}" for name, value in self.train().items()]
+        print(f"{self.out}: {', '.join(scores)}")
 
     def train(self, report: Callable[[int, float], None] | None = None) -> dict[str, float]:
         "Read the movies, train or go on, write `reid.safetensors`; return the held-out scores."
