@@ -144,6 +144,7 @@ BAD = [
     (check.real_cells_stand_alone, put(py("frame.mean()"))),
     (check.real_cells_stand_alone, put(py("def f(): return frame"))),
     (check.cells_are_short, put(py("x = 1\n" * 41))),
+    (check.directives_are_yaml, put(py("#| fig-alt: a box: half-open\nx = 1"))),
     (check.outputs_are_stored, put(py("print(1)"))),
     (
         check.outputs_are_stored,

@@ -543,6 +543,18 @@ def cells_are_short(nb):
     ]
 
 
+def directives_are_yaml(nb):
+    "Directives with a value are YAML, as Quarto reads them: quote a text with a colon in it."
+    said = []
+    for cell in nb.code:
+        for line in re.findall(r"^#\|\s*([\w-]+: .*)$", cell.source, re.M):
+            try:
+                yaml.safe_load(line)
+            except yaml.YAMLError:
+                said += [f"cell {cell.index}: Quarto cannot read {line[:60]}"]
+    return said
+
+
 def file_is_small(nb):
     "A notebook with its outputs stays under 900 KB."
     return [f"{nb.size // 1000} KB; at most {NOTEBOOK_KB}"] if nb.size > NOTEBOOK_KB * 1000 else []
@@ -824,7 +836,13 @@ CHAPTER = [
     exercises_answered,
     real_cells_stand_alone,
 ]
-EVERY = [cells_are_short, file_is_small, outputs_are_stored, outputs_are_reproducible]
+EVERY = [
+    cells_are_short,
+    directives_are_yaml,
+    file_is_small,
+    outputs_are_stored,
+    outputs_are_reproducible,
+]
 REPOSITORY = [
     numbers_are_unique,
     names_mean_one_thing,

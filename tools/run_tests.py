@@ -179,7 +179,8 @@ def coverage():
     run("-m", "coverage", "combine", settings)
     worked, said = run("-m", "coverage", "report", settings, "--skip-covered", "--sort=cover")
     (ROOT / ".coverage").unlink(missing_ok=True)
-    print("".join(f"    {line}\n" for line in said.splitlines()[-1:]), end="")
+    total = [line for line in said.splitlines() if line.startswith("TOTAL")]
+    print(f"    coverage of celltrack: {total[0].split()[-1] if total else said}")
 
 
 def docs():
