@@ -13,11 +13,7 @@ frame; chapter 37 makes the table of them.
 """
 
 import argparse
-import json
-import os
-import platform
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +31,7 @@ from celltrack.segment.generalist import fit_parameters, read_source
 from celltrack.segment.predict import predict_maps, to_cells
 from celltrack.segment.targets import seams
 from celltrack.segment.unet import UNet, cell_loss, cross_entropy
+from tables import TABLES, run_record, write_table
 
 MOVIE, TILE, CROPS, SIZE = "DIC-C2DH-HeLa/01", 48, 8, 96
 TURN = Augment(True, 1.0, *[0.0] * 8)  # turned and mirrored, nothing else
@@ -112,7 +109,7 @@ def main():
         "--runs", type=Path, required=True, help="folder for the runs; unfinished ones go on"
     )
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "nbs" / "tables")
+    parser.add_argument("--out", type=Path, default=TABLES)
     options = parser.parse_args()
     torch.set_num_threads(1)
     source, held = split_time(read_source(MOVIE))
@@ -151,26 +148,19 @@ def main():
                 }
             )
     table = pd.DataFrame(rows)
-    record = {
-        "command": "python benchmarks/ablation.py --runs FOLDER",
+    settings = {
         "movie": MOVIE,
         "steps": options.steps,
         "crops": CROPS,
         "size": SIZE,
         "tile": TILE,
         "parameters": parameters,
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        "versions": {
-            k: version(k) for k in ("celltrack", "numpy", "scipy", "scikit-image", "torch")
-        },
     }
-    with atomic(options.out / "ablation.csv") as new:
-        table.to_csv(new, index=False)
+    packages = ["numpy", "scipy", "scikit-image", "torch"]
+    record = run_record("ablation.py --runs FOLDER", packages, settings)
+    write_table(table, record, options.out.resolve() / "ablation")
     with atomic(options.out / "ablation_log.csv") as new:
         pd.concat(logs).drop(columns="score").to_csv(new, index=False)
-    with atomic(options.out / "ablation.json") as new:
-        new.write_text(json.dumps(record, indent=1) + "\n")
     sums = table.groupby("variant", sort=False)[["both", "either", "jaccard", "cells"]].sum()
     print(
         pd.DataFrame(

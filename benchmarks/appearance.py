@@ -1,4 +1,4 @@
-"""What appearance adds to motion: DeepSORT + division with looks, minus the same without, on
+"""What appearance adds to motion: DeepSORT + division with embeddings, minus the same without, on
 simulated and on real movies. The table of chapter 61.
 
     python benchmarks/appearance.py        writes nbs/tables/appearance.csv and its run record
@@ -6,32 +6,21 @@ Needs the movies under $CELLTRACK_DATA. Per group of movies the mean difference 
 interval by bootstrap over its runs.
 """
 
-import json
 import os
-import platform
 import time
-from importlib.metadata import version
-from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 import numpy as np
 import pandas as pd
 
-from celltrack import __version__
 from celltrack.compare import Case, damaged, judge, open_case
-from celltrack.movie import atomic
 from celltrack.simulate import simulate_movie
 from celltrack.track.deepsort import DeepSort
 from celltrack.track.divide import Divide
 from celltrack.track.reid import open_embedder
+from tables import TOLERANCES, run_record, write_table
 
-MOVIES = {
-    "DIC-C2DH-HeLa": 1,
-    "Fluo-N2DH-SIM+": 3,
-    "Fluo-N2DL-HeLa": 1,
-    "PhC-C2DL-PSC": 2,
-}  # tolerance of the challenge, in frames
 CROWD = {
     "frames": 30,
     "shape": (220, 220),
@@ -54,36 +43,29 @@ SIMULATED = {  # group: (options of simulate, share of cells lost)
 SEEDS, DAMAGES, DRAWS = 8, 3, 2000
 
 
-def pair(case, eyes):
-    "Return IDF1 with and without looks."
-    features = eyes.embed(case.movie, case.cells)
-    return [
-        judge(case, Divide(DeepSort(weight=w)).link(case.cells, case.movie, embeddings=features))[
-            "IDF1"
-        ]
-        for w in (DeepSort().weight, 0)
-    ]
+def pair(case, embedder):
+    "Return IDF1 with and without embeddings."
+    embeddings = embedder.embed(case.movie, case.cells)
+    scores = []
+    for weight in (DeepSort().weight, 0):
+        linker = Divide(DeepSort(weight=weight))
+        scores.append(judge(case, linker.link(case.cells, case.movie, embeddings=embeddings)))
+    return [s["IDF1"] for s in scores]
 
 
-def runs(eyes):
+def runs(embedder):
     "Yield (group, run, IDF1 with, IDF1 without)."
     for group, (options, lost) in SIMULATED.items():
         for seed in range(SEEDS):
             movie, truth = simulate_movie(**options, seed=3000 + seed)
-            yield (
-                group,
-                seed,
-                *pair(damaged(Case("simulated", movie, truth, truth.labels), seed, lost, 0), eyes),
-            )
-    for name, tolerance in MOVIES.items():
+            case = damaged(Case("simulated", movie, truth, truth.labels), seed, lost, 0)
+            yield group, seed, *pair(case, embedder)
+    for name, tolerance in TOLERANCES.items():
         case = open_case(f"{name}/01_GT", tolerance=tolerance)
-        yield "real, clean", name, *pair(case, eyes)
+        yield "real, clean", name, *pair(case, embedder)
         for seed in range(DAMAGES):
-            yield (
-                "real, cells lost and invented",
-                f"{name} {seed}",
-                *pair(damaged(case, seed), eyes),
-            )
+            scores = pair(damaged(case, seed), embedder)
+            yield "real, cells lost and invented", f"{name} {seed}", *scores
 
 
 def main():
@@ -91,7 +73,8 @@ def main():
     table = pd.DataFrame(
         runs(open_embedder()), columns=["group", "run", "IDF1_with", "IDF1_without"]
     )
-    rng, summary = np.random.default_rng(0), {}
+    rng = np.random.default_rng(0)
+    summary = {}
     for group, rows in table.groupby("group", sort=False):
         d = (rows.IDF1_with - rows.IDF1_without).to_numpy()
         means = rng.choice(d, (DRAWS, len(d))).mean(1)
@@ -105,25 +88,14 @@ def main():
         .round(4)
         .to_string()
     )
-    out = Path(__file__).parents[1] / "nbs" / "tables"
-    record = {
-        "command": "python benchmarks/appearance.py",
+    settings = {
         "simulated": {k: {"options": o, "lost": lost} for k, (o, lost) in SIMULATED.items()},
         "seeds": SEEDS,
         "seeds of damage": DAMAGES,
         "draws": DRAWS,
-        "cpus": os.cpu_count(),
-        "seconds": round(time.perf_counter() - start, 1),
-        "versions": {
-            "celltrack": __version__,
-            "python": platform.python_version(),
-            **{p: version(p) for p in ("numpy", "scipy", "torch")},
-        },
     }
-    with atomic(out / "appearance.csv") as path:
-        table.round(5).to_csv(path, index=False)
-    with atomic(out / "appearance.json") as path:
-        path.write_text(json.dumps(record, indent=2) + "\n")
+    record = run_record("appearance.py", ["numpy", "scipy", "torch"], settings, start)
+    write_table(table.round(5), record, "appearance")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""Learn what a mother looks like: the weights of `celltrack.track.divide`, their card, and the
-table of chapter 43.
+"""Learn to tell mothers: the weights of `celltrack.track.divide`, their card, and the table of
+chapter 43.
 
     python benchmarks/divide.py
 
@@ -8,12 +8,8 @@ Needs the movies under $CELLTRACK_DATA. Two kinds of weights are judged on each 
 the box, which saw all of them, and those that never saw this movie nor anything made from it.
 """
 
-import json
 import os
-import platform
 import time
-from importlib.metadata import version
-from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -21,97 +17,71 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import save_file
 
-from celltrack import __version__
 from celltrack.compare import Case, damaged, open_case, rows_of
 from celltrack.lineage import lineage_graph
+from celltrack.link.graph import nearest_kept, varied_movie
 from celltrack.movie import atomic
-from celltrack.simulate import simulate_movie
-from celltrack.track.divide import Divide, find_hypotheses, learn_weights, true_hypotheses
+from celltrack.track.choice import learn_weights, true_hypotheses
+from celltrack.track.divide import Divide, find_hypotheses
 from celltrack.track.sort import Sort
 from celltrack.tracks import from_links
+from tables import MODALITIES, TOLERANCES, WEIGHTS, markdown_rows, run_record, write_table
 
-MOVIES = {
-    "DIC-C2DH-HeLa": 1,
-    "Fluo-N2DH-SIM+": 3,
-    "Fluo-N2DL-HeLa": 1,
-    "PhC-C2DL-PSC": 2,
-}  # tolerance of the challenge, in frames
-LOOKS, SIMULATED, GATES, STRIDES, LESSONS, EXAMS = (
-    ("nuclei", "dic", "phase"),
-    12,
-    (1.0, 1.25),
-    (2,),
-    (20, 21),
-    (0, 1, 2),
-)
+SIMULATED = 12  # simulated movies
+GATES = (1.0, 1.25)  # of the tracker whose errors are learned from
+STRIDES = (2,)  # each second frame alone
+LEARN_SEEDS = (20, 21)  # of the damage, to learn from
+TEST_SEEDS = (0, 1, 2)  # of the damage, to test
 HIDDEN, STEPS, DECAY, SEEDS = 12, 400, 2.0, (0, 1)
 
 
-def held(movie):
-    return movie.like(np.stack(list(movie)), first=0)
-
-
 def real(name):
-    return open_case(f"{name}/01_GT", tolerance=MOVIES[name])
+    return open_case(f"{name}/01_GT", tolerance=TOLERANCES[name])
 
 
 def simulated(seed):
     "Return a Case with cells that differ in number, speed, crowding and cycle."
-    rng, look = np.random.default_rng(seed), LOOKS[seed % 3]
-    made = {
-        "cells": int(rng.integers(10, 70)),
-        "cycle": float(rng.integers(18, 45)),
-        "speed": float(rng.choice([1.0, 2.0, 4.0, 7.0])),
-        "crowding": float(rng.choice([0.85, 0.95])),
-    }
-    movie, truth = simulate_movie(40, (300, 300), modality=look, seed=500 + seed, **made)
-    return Case(f"simulated {look} {seed}", movie, truth, truth.labels)
+    movie, truth = varied_movie(seed)
+    return Case(f"simulated {MODALITIES[seed % 3]} {seed}", movie, truth, truth.labels)
 
 
-def thinned(case, stride):
-    """Return the Case with each stride-th frame only: cells move further, and divisions take less
-    time."""
-    g, frames = lineage_graph(case.truth), range(0, len(case.labels), stride)
-    keep, before = g.frame % stride == 0, np.full(len(g.frame), -1)
-    before[g.dst] = g.src
-    while (gone := (before >= 0) & ~keep[before]).any():
-        before = np.where(gone, before[before], before)
+def subsampled(case, stride):
+    """Return the Case with each stride-th frame only.
+
+    Cells move further, and divisions take less time.
+    """
+    graph = lineage_graph(case.truth)
+    frames = range(0, len(case.labels), stride)
+    keep = graph.frame % stride == 0
+    mother = np.full(len(graph.frame), -1)
+    mother[graph.dst] = graph.src
+    mother = nearest_kept(mother, keep)
     rows = np.flatnonzero(keep)
-    place = np.cumsum(keep) - 1
-    dst = rows[before[rows] >= 0]
-    cells = (
-        case.truth.cells.set_index(["frame", "label"])
-        .loc[list(zip(g.frame[rows], g.label[rows], strict=True))]
-        .reset_index()
-    )
+    new_row = np.cumsum(keep) - 1
+    dst = rows[mother[rows] >= 0]
+    named = case.truth.cells.drop(columns="track").set_index(["frame", "label"])
+    cells = named.loc[list(zip(graph.frame[rows], graph.label[rows], strict=True))].reset_index()
+    cells["frame"] //= stride
 
-    def some(movie):
+    def of_frames(movie):
         return movie.like(np.stack([movie[t] for t in frames]), first=0)
 
-    truth = from_links(
-        cells.drop(columns="track").assign(frame=cells.frame // stride),
-        place[before[dst]],
-        place[dst],
-        some(case.truth.labels),
-        max_children=None,
-    )
-    return Case(case.name, some(case.movie), truth, some(case.labels))
+    src, labels = mother[dst], of_frames(case.truth.labels)
+    truth = from_links(cells, new_row[src], new_row[dst], labels, max_children=None)
+    return Case(case.name, of_frames(case.movie), truth, of_frames(case.labels))
 
 
 def examples(case):
-    """Return [(Hypotheses, right rows)] of a Case as it is, damaged, and thinned, each linked with
-    two gates, in two rounds."""
+    """Return [(Hypotheses, right rows)] of a Case.
+
+    As it is, damaged, and subsampled, each linked with two gates, in two rounds.
+    """
     found = []
-    variants = [
-        case,
-        *(damaged(case, seed) for seed in LESSONS),
-        *(thinned(case, k) for k in STRIDES),
-    ]
-    for variant in variants:
+    broken = [damaged(case, seed) for seed in LEARN_SEEDS]
+    for variant in (case, *broken, *(subsampled(case, stride) for stride in STRIDES)):
         for gate in GATES:
-            found += two_rounds(
-                variant, Sort(gate=gate, shrink=0).link(variant.cells, variant.movie)
-            )
+            tracks = Sort(gate=gate, shrink=0).link(variant.cells, variant.movie)
+            found += two_rounds(variant, tracks)
     return found
 
 
@@ -135,78 +105,61 @@ def two_rounds(case, tracks):
     return [(found, right), (again, right_again)]
 
 
-def judged(case, weights, who):
+def judged(case, weights, kind):
     "Return rows of scores, clean and damaged, the latter the mean over several seeds."
     tracker = {"SORT + division": Divide(weights=weights)}
     clean = rows_of(case, tracker)
-    broken = pd.concat([rows_of(damaged(case, seed), tracker) for seed in EXAMS])
-    rows = pd.concat(
-        [
-            clean.assign(detections="clean"),
-            broken.groupby("tracker", as_index=False)
-            .mean(numeric_only=True)
-            .assign(detections="damaged"),
-        ]
-    )
-    return rows.assign(movie=case.name, weights=who)
+    broken = pd.concat([rows_of(damaged(case, seed), tracker) for seed in TEST_SEEDS])
+    mean = broken.groupby("tracker", as_index=False).mean(numeric_only=True)
+    rows = [clean.assign(detections="clean"), mean.assign(detections="damaged")]
+    return pd.concat(rows).assign(movie=case.name, weights=kind)
 
 
 def main():
     start = time.perf_counter()
-    lessons = {}
-    for case in [*map(simulated, range(SIMULATED)), *map(real, MOVIES)]:
-        lessons[case.name] = [(c, r) for c, r in examples(case) if len(r)]
-        print(case.name, sum(len(r) for _, r in lessons[case.name]), "newborns", flush=True)
+    learn_from = {}
+    for case in [*map(simulated, range(SIMULATED)), *map(real, TOLERANCES)]:
+        found = [(hypotheses, right) for hypotheses, right in examples(case) if len(right)]
+        learn_from[case.name] = found
+        print(case.name, sum(len(right) for _, right in found), "newborns", flush=True)
 
-    def teach(left_out):
-        taught = [e for name, some in lessons.items() if name != left_out for e in some]
-        return learn_weights(taught, HIDDEN, STEPS, decay=DECAY, seeds=SEEDS)
+    def learned(left_out=None):
+        used = [found for name, found in learn_from.items() if name != left_out]
+        return learn_weights(sum(used, []), HIDDEN, STEPS, decay=DECAY, seeds=SEEDS)
 
-    weights, rows = teach(None), []
-    for name in MOVIES:
-        case = real(name)
-        for who, mine in (("in the box", weights), ("never saw this movie", teach(case.name))):
-            rows.append(judged(case, mine, who))
+    weights, rows = learned(), []
+    for case in map(real, TOLERANCES):
+        kinds = {"in the box": weights, "never saw this movie": learned(case.name)}
+        for kind, chosen in kinds.items():
+            rows.append(judged(case, chosen, kind))
             print(rows[-1].to_string(), flush=True)
-    table = pd.concat(rows)[
-        ["movie", "weights", "detections", "LNK", "BIO", "IDF1", "division F1"]
-    ].round(4)
-    here = Path(__file__).parents[1]
-    record = {
-        "command": "python benchmarks/divide.py",
-        "movies": list(MOVIES),
+    columns = ["movie", "weights", "detections", "LNK", "BIO", "IDF1", "division F1"]
+    table = pd.concat(rows)[columns].round(4)
+    settings = {
+        "movies": list(TOLERANCES),
         "simulated": SIMULATED,
         "gates": GATES,
         "strides": STRIDES,
-        "newborns": {name: sum(len(r) for _, r in some) for name, some in lessons.items()},
+        "newborns": {
+            name: sum(len(right) for _, right in found) for name, found in learn_from.items()
+        },
         "hidden": HIDDEN,
         "steps": STEPS,
         "decay": DECAY,
         "seeds": SEEDS,
-        "damage of lessons": LESSONS,
-        "damage of exams": EXAMS,
-        "cpus": os.cpu_count(),
-        "seconds": round(time.perf_counter() - start, 1),
-        "versions": {
-            "celltrack": __version__,
-            "python": platform.python_version(),
-            **{p: version(p) for p in ("numpy", "scipy", "torch")},
-        },
+        "seeds of damage, to learn from": LEARN_SEEDS,
+        "seeds of damage, to test": TEST_SEEDS,
     }
-    with atomic(here / "celltrack/weights/divide.safetensors") as path:
+    record = run_record("divide.py", ["numpy", "scipy", "torch"], settings, start)
+    with atomic(WEIGHTS / "divide.safetensors") as path:
         save_file(weights, path)
-    with atomic(here / "celltrack/weights/divide.md") as path:
+    with atomic(WEIGHTS / "divide.md") as path:
         path.write_text(card(weights, table, record))
-    with atomic(here / "nbs/tables/divide.csv") as path:
-        table.to_csv(path, index=False)
-    with atomic(here / "nbs/tables/divide.json") as path:
-        path.write_text(json.dumps(record, indent=2) + "\n")
+    write_table(table, record, "divide")
 
 
 def card(weights, table, record):
     newborns = record["newborns"]
-    lines = ["| " + " | ".join(map(str, row)) + " |" for row in table.itertuples(index=False)]
-    head = ["| " + " | ".join(table.columns) + " |", "|" + " --- |" * len(table.columns)]
     return (
         f"""# divide
 
@@ -229,11 +182,11 @@ and are not part of celltrack.
 
 "in the box" saw the movie; "never saw this movie" is a network that learned from all the others.
 Only the second is a fair test of a new kind of movie. Damaged: mean over
-{len(record["damage of exams"])} seeds that no lesson used. BIO uses the challenge's tolerance of
-each movie, division F1 allows one frame.
+{len(record["seeds of damage, to test"])} seeds not used to learn. BIO uses the challenge's
+tolerance of each movie, division F1 allows one frame.
 
 """
-        + "\n".join(head + lines)
+        + markdown_rows(table)
         + "\n"
     )
 

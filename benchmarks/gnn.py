@@ -11,13 +11,10 @@ of each for the test. The published network (peer_gnn.py) and the classifier of 
 build/gnn, so a killed run goes on.
 """
 
-import json
 import os
 import pickle
-import platform
 import sys
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -26,9 +23,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import pandas as pd
 import torch
 
-import divide as chapter_43
+import divide
 import peer_gnn
-from celltrack import __version__
 from celltrack.compare import damaged, rivals, rows_of
 from celltrack.learn.store import save_model
 from celltrack.link.gnn import (
@@ -40,33 +36,23 @@ from celltrack.link.gnn import (
 from celltrack.link.graph import simulated_links, true_links
 from celltrack.link.solve import GnnCosts, Solver
 from celltrack.movie import atomic
-from celltrack.track.divide import Divide, learn_weights
+from celltrack.track.choice import learn_weights
+from celltrack.track.divide import Divide
 from celltrack.tracks import from_links
+from tables import PANEL, ROOT, TABLES, TOLERANCES, WEIGHTS, markdown_rows, run_record, write_table
 
 torch.set_num_threads(1)
-HERE = Path(__file__).parents[1]
-MOVIES, SIMULATED, OFTEN, SHARE, TESTS = chapter_43.MOVIES, 16, 8, 0.6, (0, 1, 2)
+MOVIES = list(TOLERANCES)
+SIMULATED = 16  # simulated movies
+OFTEN = 8  # times that each real movie is taken
+SHARE = 0.6  # of its frames, to learn from, where movies are split in time
+TESTS = (0, 1, 2)  # seeds of the damage
 OPTIONS = {"width": 32, "depth": 2, "steps": 2500, "every": 2500}
-COLUMNS = [
-    "split",
-    "movie",
-    "detections",
-    "tracker",
-    "LNK",
-    "CT",
-    "TF",
-    "BC",
-    "CCA",
-    "BIO",
-    "TRA",
-    "IDF1",
-    "HOTA",
-    "division F1",
-]
+COLUMNS = ["split", "movie", "detections", "tracker", *PANEL]
 
 
 def halves(name):
-    case = chapter_43.real(name)
+    case = divide.real(name)
     middle = round(len(case.labels) * SHARE)
     return case.frames(0, middle).in_memory(), case.frames(middle, len(case)).in_memory()
 
@@ -85,7 +71,7 @@ def simulated():
 
 def kept(name, make):
     "Return what `make` gives, from build/gnn if it was made before by this command."
-    path = HERE / "build" / "gnn" / f"{name}.pickle"
+    path = ROOT / "build" / "gnn" / f"{name}.pickle"
     if path.exists():
         return pickle.loads(path.read_bytes())
     value = make()
@@ -107,33 +93,28 @@ def train_on(cases):
 
 def published(cases):
     "Return (network, Embedder) of the published method."
-    named = []
+    named, movies = [], []
     for c in cases:
         cells, (src, dst) = links_of(c)
         tracks = from_links(cells, src, dst, movie=c.movie, max_children=None)
         named.append((c.movie, tracks.cells, c.labels))
     embedder = peer_gnn.train_embedder(named)
-    return peer_gnn.train_published(
-        [
-            peer_gnn.Movie(c.cells, embedder.embed(c.movie, c.cells, c.labels), links_of(c)[1])
-            for c in cases
-        ]
-    ), embedder
+    for c in cases:
+        embeddings = embedder.embed(c.movie, c.cells, c.labels)
+        movies.append(peer_gnn.Movie(c.cells, embeddings, links_of(c)[1]))
+    return peer_gnn.train_published(movies), embedder
 
 
 def division_classifier(cases):
-    some = [
-        e
-        for c in [*map(chapter_43.simulated, range(chapter_43.SIMULATED)), *cases]
-        for e in chapter_43.examples(c)
-        if len(e[1])
-    ]
+    "Return the weights of the classifier of divisions (chapters 43 and 47)."
+    made = [divide.simulated(k) for k in range(divide.SIMULATED)]
+    found = [example for case in [*made, *cases] for example in divide.examples(case)]
     return learn_weights(
-        some,
-        chapter_43.HIDDEN,
-        chapter_43.STEPS,
-        decay=chapter_43.DECAY,
-        seeds=chapter_43.SEEDS,
+        [example for example in found if len(example[1])],
+        divide.HIDDEN,
+        divide.STEPS,
+        decay=divide.DECAY,
+        seeds=divide.SEEDS,
     )
 
 
@@ -147,24 +128,23 @@ def tested(case, net, peer, weights, split):
         "gnn": Solver(costs),
     }
     rows = []
-    for state, some in (("clean", [case]), ("damaged", [damaged(case, k) for k in TESTS])):
-        runs = [
-            rows_of(
-                c, ours | {"published GNN": peer_gnn.PublishedTracker(*peer, c.labels)} | rivals(c)
-            )
-            for c in some
-        ]
-        rows.append(
-            pd.concat(runs)
-            .groupby("tracker", sort=False, as_index=False)
-            .mean(numeric_only=True)
-            .assign(detections=state)
-        )
+    for state, cases in (("clean", [case]), ("damaged", [damaged(case, k) for k in TESTS])):
+        runs = []
+        for c in cases:
+            published = {"published GNN": peer_gnn.PublishedTracker(*peer, c.labels)}
+            runs.append(rows_of(c, ours | published | rivals(c)))
+        by_tracker = pd.concat(runs).groupby("tracker", sort=False, as_index=False)
+        rows.append(by_tracker.mean(numeric_only=True).assign(detections=state))
     return pd.concat(rows).assign(movie=case.name, split=split)
 
 
+def parts(k):
+    "Return the first (k = 0) or the last (1) part of each real movie."
+    return [halves(name)[k] for name in MOVIES]
+
+
 def real_movies(names):
-    return [chapter_43.real(name) for name in names]
+    return [divide.real(name) for name in names]
 
 
 def fold(split, training, tests):
@@ -183,8 +163,8 @@ def fold(split, training, tests):
 def ship():
     """Return the network trained on everything; its temperatures are those of one trained on the
     first part of each movie."""
-    net = train_on([chapter_43.real(k) for k in MOVIES])
-    gauge = kept("time gnn", lambda: train_on([halves(k)[0] for k in MOVIES]))
+    net = train_on([divide.real(k) for k in MOVIES])
+    gauge = kept("time gnn", lambda: train_on(parts(0)))
     calibrate(gauge, [x for k in MOVIES for x in examples_of(halves(k)[1])[:3]])
     net.temperature.copy_(gauge.temperature)
     return net
@@ -194,64 +174,42 @@ def main():
     what = sys.argv[1:] or ["movie", "time", "ship"]
     tables = []
     if "time" in what:
-        tables.append(
-            kept(
-                "time table",
-                lambda: fold(
-                    "time",
-                    lambda: [halves(k)[0] for k in MOVIES],
-                    lambda: [halves(k)[1] for k in MOVIES],
-                ),
-            )
-        )
+        first, last = (partial(parts, k) for k in (0, 1))
+        tables.append(kept("time table", partial(fold, "time", first, last)))
     for name in MOVIES if "movie" in what else ():
         others = partial(real_movies, [k for k in MOVIES if k != name])
         made = partial(fold, f"movie {name}", others, partial(real_movies, [name]))
         tables.append(kept(f"movie table {name}", made))
         print(tables[-1][COLUMNS].round(3).to_string(), flush=True)
-    table = (
-        pd.concat(tables)[COLUMNS].round(4) if tables else pd.read_csv(HERE / "nbs/tables/gnn.csv")
-    )
-    record = {
-        "command": "python benchmarks/gnn.py " + " ".join(what),
-        "movies": list(MOVIES),
+    table = pd.concat(tables)[COLUMNS].round(4) if tables else pd.read_csv(TABLES / "gnn.csv")
+    settings = {
+        "movies": MOVIES,
         "simulated": SIMULATED,
         "times each real movie is taken": OFTEN,
-        "share of frames taught, split in time": SHARE,
+        "share of frames to learn from, split in time": SHARE,
         "options": OPTIONS,
-        "damage of exams": TESTS,
-        "cpus": os.cpu_count(),
-        "versions": {
-            "celltrack": __version__,
-            "python": platform.python_version(),
-            **{p: version(p) for p in ("numpy", "scipy", "torch", "torch_geometric")},
-        },
+        "seeds of damage": TESTS,
     }
+    packages = ["numpy", "scipy", "torch", "torch_geometric"]
+    record = run_record("gnn.py " + " ".join(what), packages, settings)
     if tables:
-        with atomic(HERE / "nbs/tables/gnn.csv") as path:
-            table.to_csv(path, index=False)
-        with atomic(HERE / "nbs/tables/gnn.json") as path:
-            path.write_text(json.dumps(record, indent=2) + "\n")
+        write_table(table, record, "gnn")
     if "ship" in what:
         net = kept("ship", ship)
         save_model(
             net,
-            HERE / "celltrack/weights/gnn.safetensors",
-            movies=list(MOVIES),
+            WEIGHTS / "gnn.safetensors",
+            movies=MOVIES,
             simulated=SIMULATED,
             **OPTIONS,
         )
-        with atomic(HERE / "celltrack/weights/gnn.md") as path:
+        with atomic(WEIGHTS / "gnn.md") as path:
             path.write_text(card(net, table, record))
 
 
 def card(net, table, record):
     shown = table[table.tracker == "gnn"][
         ["split", "movie", "detections", "LNK", "BIO", "TRA", "IDF1", "division F1"]
-    ]
-    lines = [
-        "| " + " | ".join(map(str, row)) + " |"
-        for row in [tuple(shown.columns), ("---",) * shown.shape[1], *shown.itertuples(index=False)]
     ]
     temperature = (
         " (links) and ".join(f"{x:.2f}" for x in net.temperature.tolist()) + " (daughters)"
@@ -276,11 +234,11 @@ of celltrack.
 
 No network learned from what is scored here. "movie": networks trained on all other movies. "time":
 trained on the first 60 % of each movie, tested on the rest. The shipped network learned from
-everything, so on these movies it can not be tested; its temperatures are {temperature}, as was best
+everything, so on these movies it cannot be tested; its temperatures are {temperature}, as was best
 on the last 40 % of each movie for the network trained on the first 60 %.
 
 """
-        + "\n".join(lines)
+        + markdown_rows(shown)
         + "\n"
     )
 

@@ -1,5 +1,5 @@
 """What is each mended weak point of the published network worth? One mend at a time is taken back;
-writes nbs/tables/mends.csv.
+writes nbs/tables/mends.csv and its run record.
 
     python benchmarks/mends.py
 Needs the movies under $CELLTRACK_DATA. Training and test data are those of gnn.py "time": the first
@@ -37,8 +37,8 @@ from celltrack.link.gnn import (
 )
 from celltrack.link.graph import candidate_graph, simulated_links
 from celltrack.link.solve import Solver, probability_costs
-from celltrack.movie import atomic
 from celltrack.track.divide import Divide
+from tables import run_record, write_table
 
 STEPS, WIDTH, DEPTH = (gnn.OPTIONS[k] for k in ("steps", "width", "depth"))
 
@@ -77,7 +77,7 @@ def alone_loss(y, windows, share=0.5):
     return alone + share * daughter_loss(logits.daughters, w)
 
 
-def plain(cells, links, described):
+def published_features(cells, links, described):
     """The published values of cells, differences of them for links, in the columns of ours; the
     rest is 0."""
     x = published_values(cells)[1].astype(np.float32)
@@ -110,13 +110,12 @@ class Without:
 
     def train(self, truths):  # (cells, links, movie, how often)
         torch.manual_seed(0)
-        movies = [
-            x
-            for k, (*truth, often) in enumerate(truths)
-            for x in [augmented_examples(*truth, 0 if often > 1 else k, self.example)] * often
-        ]
+        movies = []
+        for k, (*truth, often) in enumerate(truths):
+            seed = 0 if often > 1 else k
+            movies += [augmented_examples(*truth, seed, self.example)] * often
         net = self.net(width=WIDTH, depth=DEPTH)
-        net.fit_scale([x.described for some in movies for x in some])
+        net.fit_scale([x.described for examples in movies for x in examples])
         sampler = WindowSampler(movies, **({} if self.varied else {"scale": 0, "drop": 0}))
         config = TrainingConfig(STEPS, 2e-3, decay=1e-2, every=STEPS)
         train_network(net, sampler, self.loss, config)
@@ -135,7 +134,7 @@ MENDS = {
     "links to daughters (a mother is guessed afterwards)": Without(divisions=False),
     "mothers that compete": Without(AloneNet, alone_loss),
     "messages from the future": Without(ForwardNet),
-    "features in cell sizes": Without(describe=plain, varied=False),
+    "features in cell sizes": Without(describe=published_features, varied=False),
     "links over gaps": Without(graph={"max_gap": 1, "late": 0}),
 }
 
@@ -144,50 +143,39 @@ def trained_state(mend, truths):
     return mend.train(truths).state_dict()
 
 
+def simulated_truths():
+    return [simulated_links(k) for k in range(gnn.SIMULATED)]
+
+
+def scores_of(name, linker, case):
+    "Return two rows of the table: of a Case as it is, and the mean of it damaged."
+    states = {"clean": [case], "damaged": [damaged(case, k) for k in gnn.TESTS]}
+    rows = []
+    for state, cases in states.items():
+        found = pd.concat([rows_of(c, {name: linker}) for c in cases])
+        scores = found[["LNK", "BIO", "IDF1", "division F1"]].mean()
+        rows.append({"without": name, "movie": case.name, "detections": state, **scores})
+    return rows
+
+
 def main():
-    halves = [gnn.halves(k) for k in gnn.MOVIES]
-    truths = [(*gnn.links_of(first), first.movie, gnn.OFTEN) for first, _ in halves]
-    truths += [
-        (*x, 1)
-        for x in gnn.kept(
-            "simulated truths", lambda: [simulated_links(k) for k in range(gnn.SIMULATED)]
-        )
-    ]
-    weights = gnn.kept(
-        "time divide", lambda: gnn.division_classifier([first for first, _ in halves])
-    )
+    first, last = gnn.parts(0), gnn.parts(1)
+    truths = [(*gnn.links_of(case), case.movie, gnn.OFTEN) for case in first]
+    truths += [(*truth, 1) for truth in gnn.kept("simulated truths", simulated_truths)]
+    weights = gnn.kept("time divide", partial(gnn.division_classifier, first))
     rows = []
     for name, without in MENDS.items():
         state = gnn.kept(f"without {name}", partial(trained_state, without, truths))
         net = without.net(width=WIDTH, depth=DEPTH)
         net.load_state_dict(state)
-        for _, case in halves:
-            for detections, some in (
-                ("clean", [case]),
-                ("damaged", [damaged(case, k) for k in gnn.TESTS]),
-            ):
-                found = pd.concat(
-                    [rows_of(c, {name: without.linker(net.eval(), weights)}) for c in some]
-                )
-                rows.append(
-                    {
-                        "without": name,
-                        "movie": case.name,
-                        "detections": detections,
-                        **found[["LNK", "BIO", "IDF1", "division F1"]].mean(),
-                    }
-                )
-        print(
-            pd.DataFrame(rows)
-            .groupby(["without", "detections"], sort=False)
-            .mean(numeric_only=True)
-            .round(4)
-            .tail(2)
-            .to_string(header=False),
-            flush=True,
-        )
-    with atomic(gnn.HERE / "nbs/tables/mends.csv") as path:
-        pd.DataFrame(rows).round(4).to_csv(path, index=False)
+        linker = without.linker(net.eval(), weights)
+        for case in last:
+            rows += scores_of(name, linker, case)
+        shown = pd.DataFrame(rows).groupby(["without", "detections"], sort=False)
+        print(shown.mean(numeric_only=True).round(4).tail(2).to_string(header=False), flush=True)
+    settings = {"movies": gnn.MOVIES, "simulated": gnn.SIMULATED, "options": gnn.OPTIONS}
+    record = run_record("mends.py", ["numpy", "scipy", "torch"], settings)
+    write_table(pd.DataFrame(rows).round(4), record, "mends")
 
 
 if __name__ == "__main__":

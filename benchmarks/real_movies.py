@@ -16,13 +16,11 @@ benchmarks/segmentation.py scores a network on frames that it never saw.
 import argparse
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 
@@ -30,13 +28,13 @@ import pandas as pd
 
 from celltrack.formats.ctc import numbered_files, read_table
 from celltrack.formats.dataset import find_movie
-from celltrack.movie import atomic
+from tables import TABLES, run_record, write_table
 
 MOVIES = ["DIC-C2DH-HeLa/01", "Fluo-N2DH-SIM+/01", "Fluo-N2DL-HeLa/01", "PhC-C2DL-PSC/01"]
 MODELS = ["generalist", "classic"]
 CROP, FRAMES = "Fluo-N2DH-SIM+/01", 10
 KEPT = ["SEG", "DET", "TRA", "LNK", "MOTA", "IDF1"]
-LIBRARIES = ["celltrack", "numpy", "scipy", "pandas", "scikit-image", "motmetrics", "torch"]
+LIBRARIES = ["numpy", "scipy", "pandas", "scikit-image", "motmetrics", "torch"]
 
 
 def celltrack(*args):
@@ -116,9 +114,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--out", type=Path, default=Path(__file__).parents[1] / "nbs" / "tables" / "real_movies.csv"
-    )
+    parser.add_argument("--out", type=Path, default=TABLES / "real_movies.csv")
     parser.add_argument("--crop", action="store_true", help="only the crop row, printed as CSV")
     options = parser.parse_args()
     if options.crop:
@@ -131,17 +127,8 @@ def main():
         records[f"{name}, {model}"] = without_paths(record)
         print(pd.DataFrame([row]).to_string(index=False), flush=True)
     rows.append(crop_row()[0])
-    record = {
-        "command": "python benchmarks/real_movies.py",
-        "python": platform.python_version(),
-        "versions": {k: version(k) for k in LIBRARIES},
-        "cores": os.cpu_count(),
-        "runs": records,
-    }
-    with atomic(options.out) as tmp:
-        pd.DataFrame(rows).to_csv(tmp, index=False)
-    with atomic(options.out.with_suffix(".json")) as tmp:
-        tmp.write_text(json.dumps(record, indent=1) + "\n")
+    record = run_record("real_movies.py", LIBRARIES, {"runs": records})
+    write_table(pd.DataFrame(rows), record, options.out.resolve())
     print(pd.DataFrame(rows).to_string(index=False))
 
 

@@ -1,4 +1,4 @@
-"""Teach the eyes in the box to know cells again: weights, card, and the table of chapter 44.
+"""Train the embedder that ships: weights, card, and the table of chapter 44.
 
     python benchmarks/reid.py RUNS
 
@@ -9,17 +9,12 @@ stopped goes on when the command is given again.
 """
 
 import argparse
-import json
-import os
-import platform
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from celltrack import __version__
 from celltrack.learn.store import save_model
 from celltrack.movie import atomic
 from celltrack.simulate import simulate_movie
@@ -33,9 +28,12 @@ from celltrack.track.reid import (
     read_album,
     train_on_album,
 )
+from tables import MODALITIES, TOLERANCES, WEIGHTS, markdown_rows, run_record, write_table
 
-MOVIES = "DIC-C2DH-HeLa", "Fluo-N2DH-SIM+", "Fluo-N2DL-HeLa", "PhC-C2DL-PSC"
-SIMULATED, LOOKS = 12, ("nuclei", "dic", "phase")
+MOVIES = list(TOLERANCES)
+SIMULATED = 12  # simulated movies
+COLUMNS = ["movie", "weights", "description", "rank-1", "mAP", "EER"]
+COLUMNS += ["local rank-1, 1", "local rank-1, 5"]
 
 
 def simulated(seed):
@@ -45,12 +43,23 @@ def simulated(seed):
         30,
         (256, 256),
         int(rng.integers(10, 60)),
-        LOOKS[seed % 3],
+        MODALITIES[seed % 3],
         seed=900 + seed,
         speed=float(rng.choice([1.0, 3.0, 6.0])),
         crowding=float(rng.choice([0.85, 0.95])),
     )
     return make_album(movie, identify_cells(truth, truth.labels))
+
+
+def scores_of(networks, albums):
+    "Return the table of networks {name: EmbeddingNet} on Albums {movie: Album}."
+    rows = []
+    for movie, album in albums.items():
+        for weights, net in networks.items():
+            table = embedding_table(album, {"network": embed_crops(net, album.crops)})
+            table = table.rename_axis("description").reset_index()
+            rows.append(table.assign(movie=f"{movie}/01", weights=weights))
+    return pd.concat(rows)[COLUMNS].round(4)
 
 
 def main():
@@ -61,42 +70,23 @@ def main():
     parser.add_argument("--steps", type=int, default=4000)
     options = parser.parse_args()
     start = time.perf_counter()
-    films, real = (
-        [simulated(k) for k in range(SIMULATED)],
-        {name: read_album(f"{name}/01") for name in MOVIES},
-    )
+    made = [simulated(k) for k in range(SIMULATED)]
+    real = {name: read_album(f"{name}/01") for name in MOVIES}
     parts = {name: album.split() for name, album in real.items()}
+    learn = Album.join([*made, *(part[0] for part in parts.values())])
+    held_out = Album.join([part[1] for part in parts.values()])
+    everything = Album.join([*made, *real.values()])
 
-    def plan(name):
-        folder = options.runs / name
-        return TrainReid([], folder, steps=options.steps, every=500, precision="bf16")
+    def train(folder, album, held_out):
+        command = TrainReid([], options.runs / folder, steps=options.steps, every=500)
+        command.precision = "bf16"
+        return train_on_album(command, album, held_out, {"crops": len(album)})[0]
 
-    learn, held = (
-        Album.join([*(films if k == 0 else []), *(p[k] for p in parts.values())]) for k in (0, 1)
-    )
-    everything = Album.join([*films, *real.values()])
-    runs = {
-        "never saw these frames": train_on_album(plan("held"), learn, held, {"crops": len(learn)})[
-            0
-        ],
-        "in the box": train_on_album(plan("all"), everything, None, {"crops": len(everything)})[0],
-    }
-    rows = []
-    for name, (_, last) in parts.items():
-        for who, eyes in runs.items():
-            table = (
-                embedding_table(last, {"network": embed_crops(eyes, last.crops)})
-                .rename_axis("look")
-                .reset_index()
-            )
-            rows.append(table.assign(movie=f"{name}/01", weights=who))
-    table = pd.concat(rows)[
-        ["movie", "weights", "look", "rank-1", "mAP", "EER", "local rank-1, 1", "local rank-1, 5"]
-    ].round(4)
+    shipped = train("all", everything, None)
+    networks = {"never saw these frames": train("held", learn, held_out), "in the box": shipped}
+    table = scores_of(networks, {name: part[1] for name, part in parts.items()})
     print(table.to_string())
-    here = Path(__file__).parents[1]
-    record = {
-        "command": "python benchmarks/reid.py RUNS",
+    settings = {
         "steps": options.steps,
         "movies": MOVIES,
         "simulated": SIMULATED,
@@ -105,43 +95,22 @@ def main():
             "held out": int(learn.identity.max()) + 1,
             "everything": int(everything.identity.max()) + 1,
         },
-        "cpus": os.cpu_count(),
-        "seconds": round(time.perf_counter() - start, 1),
-        "versions": {
-            "celltrack": __version__,
-            "python": platform.python_version(),
-            **{p: version(p) for p in ("numpy", "scipy", "torch")},
-        },
     }
-    weights = here / "celltrack/weights"
-    save_model(
-        runs["in the box"].half(),
-        weights / "reid.safetensors",
-        movies=list(MOVIES),
-        crops=len(everything),
-        steps=options.steps,
-    )
-    with atomic(weights / "reid.md") as path:
-        path.write_text(
-            card(table, record, sum(p.numel() for p in runs["in the box"].parameters()))
-        )
-    with atomic(here / "nbs/tables/reid.csv") as path:
-        table.to_csv(path, index=False)
-    with atomic(here / "nbs/tables/reid.json") as path:
-        path.write_text(json.dumps(record, indent=2) + "\n")
+    record = run_record("reid.py RUNS", ["numpy", "scipy", "torch"], settings, start)
+    notes = {"movies": MOVIES, "crops": len(everything), "steps": options.steps}
+    save_model(shipped.half(), WEIGHTS / "reid.safetensors", **notes)
+    with atomic(WEIGHTS / "reid.md") as path:
+        path.write_text(card(table, record, sum(p.numel() for p in shipped.parameters())))
+    write_table(table, record, "reid")
 
 
 def card(table, record, count):
-    lines = [
-        "| " + " | ".join("–" if v != v else str(v) for v in row) + " |"
-        for row in table.itertuples(index=False)
-    ]
-    head = ["| " + " | ".join(table.columns) + " |", "|" + " --- |" * len(table.columns)]
     return (
         f"""# reid
 
-The eyes of `celltrack.track.reid` and of DeepSORT: crops of 32 × 32 pixels, two typical diameters
-wide, to unit vectors of 64 numbers. Architecture: `celltrack.track.reid.EmbeddingNet`, {count:,}
+The embedder of `celltrack.track.reid` and of DeepSORT: crops of 32 × 32 pixels, two typical
+diameters wide, to unit vectors of 64 numbers.
+Architecture: `celltrack.track.reid.EmbeddingNet`, {count:,}
 parameters, stored in half precision.
 
 ## Data
@@ -166,11 +135,11 @@ bfloat16, {record["seconds"]:.0f} s in all.
 ## Scores on the last quarter
 
 rank-1, mAP, equal error rate (EER): against all cells of the movie at least three frames away.
-Local rank-1: against the cells within three diameters, one and five frames later; "place" is the
-distance alone.
+Local rank-1: against the cells within three diameters, one and five frames later; "position"
+is the distance alone.
 
 """
-        + "\n".join(head + lines)
+        + markdown_rows(table)
         + "\n"
     )
 

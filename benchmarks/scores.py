@@ -277,8 +277,8 @@ def tracking(title, truth, result, repeat):  # Tracks with labels in memory
 
     def mine():
         tables = overlaps(truth, result)
-        seen = pair_detections(truth, result, tables, matching="mask")
-        return MOT.scores(mot_counts(seen)) + HOTA_FAMILY.scores(hota_counts(seen))
+        pairs = pair_detections(truth, result, tables, matching="mask")
+        return MOT.scores(mot_counts(pairs)) + HOTA_FAMILY.scores(hota_counts(pairs))
 
     values = race(
         f"{title}: overlap, HOTA, CLEAR, identity",
@@ -389,11 +389,11 @@ def memory(frames, side, cells):
         tables = overlaps(truth, result)
         kept, making = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
-        seen = pair_detections(truth, result, tables)
+        pairs = pair_detections(truth, result, tables)
         _ = (
             score_ctc(truth, result, tables, masks=tables),
-            MOT.scores(mot_counts(seen)),
-            HOTA_FAMILY.scores(hota_counts(seen)),
+            MOT.scores(mot_counts(pairs)),
+            HOTA_FAMILY.scores(hota_counts(pairs)),
         )
         scoring = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()

@@ -13,10 +13,7 @@ have it, and against silver outlines (SIM+: gold, complete); DET by the gold mar
 
 import argparse
 import json
-import os
-import platform
 from dataclasses import fields
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +30,7 @@ from celltrack.segment.augment import NORMAL
 from celltrack.segment.choose import open_segmenter
 from celltrack.segment.generalist import TrainUnet
 from celltrack.segment.predict import refine
+from tables import run_record, write_table
 
 MOVIES = ["DIC-C2DH-HeLa/01", "Fluo-N2DH-SIM+/01", "Fluo-N2DL-HeLa/01", "PhC-C2DL-PSC/01"]
 
@@ -227,20 +225,11 @@ def main():
         for name in MOVIES:
             rows += [{"segmenter": who, **row} for row in rows_of(name, model)]
             print(pd.DataFrame(rows[-2:]).to_string(index=False, header=len(rows) == 2), flush=True)
-    record = {
-        "command": "python benchmarks/segmentation.py --held RUN --full RUN",
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        "versions": {
-            k: version(k) for k in ("celltrack", "numpy", "scipy", "scikit-image", "torch")
-        },
-    }
+    packages = ["numpy", "scipy", "scikit-image", "torch"]
+    record = run_record("segmentation.py --held RUN --full RUN", packages, {})
     if options.held:
         record["held"] = json.loads((options.held / "config.json").read_text())
-    with atomic(options.out) as new:
-        pd.DataFrame(rows).to_csv(new, index=False)
-    with atomic(options.out.with_suffix(".json")) as new:
-        new.write_text(json.dumps(record, indent=1) + "\n")
+    write_table(pd.DataFrame(rows), record, options.out.resolve())
     if options.held and options.full:
         card((options.held, options.full), pd.DataFrame(rows))
 

@@ -6,25 +6,19 @@ Needs the movies under $CELLTRACK_DATA. One set of parameters serves all movies;
 the default show how much hangs on each.
 """
 
-import json
-import os
-import platform
 import time
-from importlib.metadata import version
-from pathlib import Path
 
 import pandas as pd
 
-from celltrack import __version__
 from celltrack.formats.ctc import read_ctc, read_masks
 from celltrack.formats.dataset import find_movie
 from celltrack.measure import measure_movie
-from celltrack.movie import atomic
 from celltrack.score.overlap import overlaps
 from celltrack.score.panel import score_tracks
 from celltrack.track.kalman import BoxMotion, PointMotion
 from celltrack.track.sort import Sort
 from celltrack.tracks import Tracks
+from tables import run_record, write_table
 
 MOVIES = {
     "DIC-C2DH-HeLa": "01_ST/SEG",
@@ -78,20 +72,9 @@ def run(name, masks):
 def main():
     start = time.perf_counter()
     table = pd.DataFrame([row for name, masks in MOVIES.items() for row in run(name, masks)])
-    out = Path(__file__).parents[1] / "nbs" / "tables"
-    packages = {p: version(p) for p in ("numpy", "scipy", "pandas", "motmetrics")}
-    record = {
-        "command": "python benchmarks/sort_real.py",
-        "masks": MOVIES,
-        "seed": None,
-        "cpus": os.cpu_count(),
-        "seconds": round(time.perf_counter() - start, 1),
-        "versions": {"celltrack": __version__, "python": platform.python_version(), **packages},
-    }
-    with atomic(out / "sort_real.csv") as path:
-        table.to_csv(path, index=False)
-    with atomic(out / "sort_real.json") as path:
-        path.write_text(json.dumps(record, indent=2) + "\n")
+    packages = ["numpy", "scipy", "pandas", "motmetrics"]
+    record = run_record("sort_real.py", packages, {"masks": MOVIES, "seed": None}, start)
+    write_table(table, record, "sort_real")
 
 
 if __name__ == "__main__":

@@ -246,6 +246,6 @@ class Demo:
         for name, text in DEMO_FILES.items():
             print(f"{out / name}: {text}")
 
-# %% ../nbs/65_cli.ipynb #c064
+# %% ../nbs/65_cli.ipynb #c062
 if __name__ == "__main__" and "__file__" in globals():
     sys.exit(main())  # not in a notebook

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from tyro.conf import Positional, arg
 
-from .formats.coco import read_coco, write_coco
+from .formats.coco import read_coco, tracks_of_video, write_coco
 from .formats.ctc import read_ctc, write_ctc
 from .formats.dataset import find_movie, movie_folder, open_sequence, write_sequence
 from .formats.mot import read_mot, write_mot
@@ -125,15 +125,10 @@ def open_source(
 
 def coco_sources(path: Path, dialect: Literal["auto", "course", "standard"]) -> list[Source]:
     "Return the videos of a COCO-like file; `InputError` for cells without names."
-    sources: list[Source] = []
-    for video in read_coco(path, dialect):
-        if video.tracks is None:
-            raise InputError(
-                f"{path}: the cells of {video.name} have no names (cell_id or track_id). "
-                "Track them first"
-            )
-        sources.append((video.name.replace("/", "_"), video.movie, video.tracks))
-    return sources
+    return [
+        (video.name.replace("/", "_"), video.movie, tracks_of_video(video, path))
+        for video in read_coco(path, dialect)
+    ]
 
 # %% ../nbs/17_convert.ipynb #c036
 def check_sources(sources: list[Source], to: str) -> None:

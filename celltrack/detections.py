@@ -52,8 +52,10 @@ def cell_boxes(
         check_boxes(low, high, cells)
         return np.concatenate([centre, low, high], 1) * np.tile(scale, 3)
     if size is None:
+        missing = " ".join(axis + end for end in "01" for axis in axes)
         raise InputError(
-            "cells: no box columns (y0 x0 y1 x1) and no cell size. Give Sort(size=...)"
+            f"cells: no box columns ({missing}), so the size of a cell is not known. "
+            "Give boxes, or `size` in physical units"
         )
     centre = centre * scale
     return np.concatenate([centre, centre - size / 2, centre + size / 2], 1)
@@ -232,14 +234,12 @@ def neighbour_distance(
 
 # %% ../nbs/06_detections.ipynb #c048
 class BoxGeometry:
-    "What follows from `frame`, `boxes` and `area`."
+    "What follows from `boxes` alone."
 
-    frame: np.ndarray
-    boxes: np.ndarray
-    area: np.ndarray
+    boxes: np.ndarray  # (n, 3·d)
 
     def __len__(self) -> int:
-        return len(self.frame)
+        return len(self.boxes)
 
     @property
     def ndim(self) -> int:
@@ -256,6 +256,13 @@ class BoxGeometry:
     @property
     def high(self) -> np.ndarray:
         return self.boxes[:, 2 * self.ndim :]
+
+# %% ../nbs/06_detections.ipynb #c051
+class CellGeometry(BoxGeometry):
+    "What follows from `frame`, `boxes` and `area`."
+
+    frame: np.ndarray  # (n,)
+    area: np.ndarray  # (n,)
 
     @property
     def size(self) -> np.ndarray:
@@ -279,9 +286,9 @@ class BoxGeometry:
         "Return one array of row numbers per frame 0..last, ordered by position."
         return rows_by_frame(self.frame, self.position)
 
-# %% ../nbs/06_detections.ipynb #c049
+# %% ../nbs/06_detections.ipynb #c053
 @dataclass(frozen=True, eq=False)
-class Detections(BoxGeometry):
+class Detections(CellGeometry):
     "What a tracker sees of a cells table: arrays with one entry per cell, in physical units."
 
     row: np.ndarray  # (n,) row of the cell in its table
@@ -309,23 +316,7 @@ class Detections(BoxGeometry):
         frame = cells.frame.to_numpy(int)
         return cls(np.arange(len(cells)), frame, track, boxes, **described(cells, boxes))
 
-# %% ../nbs/06_detections.ipynb #c050
-def default_spacing(*sides):  # Tracks
-    "Return the spacing of the first of these Tracks that have labels, or 1 along each axis."
-    known = [tracks.labels.spacing for tracks in sides if tracks.labels is not None]
-    return known[0] if known else (1.0,) * len(sides[0].axes)
-
-
-def check_spacing(truth, result, spacing):
-    "Raise `InputError` where axes differ or the spacing has not one positive number for each."
-    positive = all(0 < k < math.inf for k in spacing)
-    if truth.axes != result.axes or len(spacing) != len(truth.axes) or not positive:
-        raise InputError(
-            f"truth has axes {truth.axes}, result {result.axes}, spacing {spacing}. "
-            "Give one positive number per axis"
-        )
-
-# %% ../nbs/06_detections.ipynb #c051
+# %% ../nbs/06_detections.ipynb #c054
 def described(cells, boxes):
     "Return the columns of Detections that may be missing in the table, by name."
     border = cells.border.to_numpy(bool) if "border" in cells else np.zeros(len(cells), bool)
@@ -345,7 +336,25 @@ def default_size(cells, spacing=None):
     distance = neighbour_distance(cells.frame.to_numpy(), position)
     return distance if np.isfinite(distance) else 1.0
 
-# %% ../nbs/06_detections.ipynb #c056
+# %% ../nbs/06_detections.ipynb #c059
+def default_spacing(*sides):  # Tracks
+    "Return the spacing of the first of these Tracks that have labels, or 1 along each axis."
+    known = [tracks.labels.spacing for tracks in sides if tracks.labels is not None]
+    return known[0] if known else (1.0,) * len(sides[0].axes)
+
+
+def check_spacing(truth, result, spacing):
+    "Raise `InputError` where axes differ or the spacing has not one positive number for each."
+    if truth.axes != result.axes:
+        raise InputError(
+            f"truth has axes {truth.axes}, result {result.axes}. Compare tracks of one movie"
+        )
+    if len(spacing) != len(truth.axes) or not all(0 < k < math.inf for k in spacing):
+        raise InputError(
+            f"spacing {tuple(spacing)} for axes {truth.axes}. Give one positive number per axis"
+        )
+
+# %% ../nbs/06_detections.ipynb #c062
 def pairs_in_time(
     found: Detections,
     earlier: np.ndarray,  # positions in `found`
@@ -378,7 +387,7 @@ def _in_space_time(found, rows, lag, widest):
     time = (found.frame[rows] - lag) * 3 * widest
     return np.column_stack([time, found.position[rows]])
 
-# %% ../nbs/06_detections.ipynb #c060
+# %% ../nbs/06_detections.ipynb #c066
 @dataclass(frozen=True, eq=False)
 class TrackContext(Detections):
     "Observed Detections, sorted by track and frame, and what their tracks say about each."
@@ -419,7 +428,7 @@ class TrackContext(Detections):
         "Side of the square (cube) with the median area."
         return self.median_area ** (1 / self.ndim)
 
-# %% ../nbs/06_detections.ipynb #c061
+# %% ../nbs/06_detections.ipynb #c067
 def neighbours_in_track(track):  # (n,) sorted
     "Return the positions of the cells before and after each in its track, -1: none."
     position = np.arange(len(track))
@@ -435,7 +444,7 @@ def median_of_three(area, before):
     two = np.where(before[one] >= 0, before[one], one)
     return np.median([area, area[one], area[two]], axis=0)
 
-# %% ../nbs/06_detections.ipynb #c064
+# %% ../nbs/06_detections.ipynb #c070
 class Reliability(NamedTuple):
     "How far the detections of a movie can be trusted: logarithms of rates per link."
 
@@ -451,7 +460,7 @@ def reliability(context):  # TrackContext
     alone = ((context.before < 0) & (context.after < 0) & ~context.border).sum()
     return Reliability(np.log((skipped + 1) / (links + 50)), np.log((alone + 1) / (links + 50)))
 
-# %% ../nbs/06_detections.ipynb #c067
+# %% ../nbs/06_detections.ipynb #c073
 class Feature(NamedTuple):
     "One column of a table of features."
 

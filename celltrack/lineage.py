@@ -30,8 +30,8 @@ def lineage_graph(tracks: Tracks) -> LineageGraph:
 
     Interpolated cells are no nodes; a gap inside a track is an edge, as if written as `parent`.
     """
-    seen = tracks.cells[tracks.cells.label > 0].sort_values(["frame", "label"])
-    frame, label, track = (seen[k].to_numpy(int) for k in ("frame", "label", "track"))
+    cells = tracks.cells[tracks.cells.label > 0].sort_values(["frame", "label"])
+    frame, label, track = (cells[k].to_numpy(int) for k in ("frame", "label", "track"))
     along = np.lexsort((frame, track))  # the nodes of a track side by side, in time
     src, dst = along[:-1], along[1:]
     same = track[src] == track[dst]
@@ -53,10 +53,12 @@ def lineage_graph(tracks: Tracks) -> LineageGraph:
 #| code-fold: false
 def _parents(lineage, ids):  # the tracks that have pixels, ascending
     "Return (child, parent) of them: the children of a track without pixels go to its parent."
-    track, parent_of = lineage.track.to_numpy(int), lineage.parent.to_numpy(int)
-    known, parent = np.append(ids, 0), parent_of.copy()
-    while len(lost := np.flatnonzero(~np.isin(parent, known))):
-        parent[lost] = parent_of[np.searchsorted(track, parent[lost])]
+    track = lineage.track.to_numpy(int)
+    parent_of = lineage.parent.to_numpy(int)
+    parent = parent_of.copy()
+    known = np.append(ids, 0)
+    while len(unknown := np.flatnonzero(~np.isin(parent, known))):
+        parent[unknown] = parent_of[np.searchsorted(track, parent[unknown])]
     child = np.isin(track, ids) & (parent > 0)
     return track[child], parent[child]
 
@@ -80,7 +82,8 @@ def lineage_events(graph: LineageGraph) -> LineageEvents:
     out = np.bincount(graph.src, minlength=n)
     into = np.bincount(graph.dst, minlength=n)
     divides = out[graph.src] > 1  # of each edge
-    mothers, order = np.flatnonzero(out > 1), np.argsort(graph.dst[divides])
+    mothers = np.flatnonzero(out > 1)
+    order = np.argsort(graph.dst[divides])
     division = np.searchsorted(mothers, graph.src[divides])
     return LineageEvents(
         graph,
@@ -99,10 +102,11 @@ def chain_numbers(
     keep: np.ndarray,  # bool for each edge: is it followed?
 ) -> np.ndarray:
     "Return for each node the number of its chain, from 0 in order of the first nodes."
-    n, ends = len(graph.frame), (graph.src[keep], graph.dst[keep])
+    n = len(graph.frame)
     if n == 0:
         return np.zeros(0, int)
-    edges = coo_matrix((np.ones(len(ends[0])), ends), (n, n))
+    src, dst = graph.src[keep], graph.dst[keep]
+    edges = coo_matrix((np.ones(len(src)), (src, dst)), (n, n))
     return connected_components(edges, directed=False)[1]
 
 # %% ../nbs/05_lineage.ipynb #c040

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from .movie import InputError, Movie
 
 # %% auto #0
-__all__ = ['measure_frame', 'measure_movie', 'compact_labels', 'check_labels']
+__all__ = ['measure_frame', 'measure_movie', 'compact_labels', 'check_labels', 'check_image', 'normalize_intensity']
 
 # %% ../nbs/03_measure.ipynb #c020
 def find_runs(labels):  # integer array (y, x) or (z, y, x)
@@ -231,3 +231,31 @@ def check_labels(
     if labels.dtype.kind == "i" and labels.min(initial=0) < 0:
         raise InputError(f"{who}: a label of {labels.min()}. Labels count from 1; 0 is background")
     return labels
+
+# %% ../nbs/03_measure.ipynb #c071
+def check_image(frame: np.ndarray) -> np.ndarray:
+    "Return the frame as float32; `InputError` where it is not (y, x) or a pixel is not a number."
+    frame = np.asarray(frame)
+    if frame.ndim != 2 or frame.size == 0:
+        raise InputError(f"a frame of shape {frame.shape}; give gray values (y, x)")
+    if frame.dtype.kind not in "buif":
+        raise InputError(f"pixels of type {frame.dtype}; give whole or decimal numbers")
+    frame = frame.astype(np.float32)
+    bad = np.argwhere(~np.isfinite(frame))
+    if len(bad):
+        raise InputError(
+            f"pixel {tuple(bad[0].tolist())} is {frame[tuple(bad[0])]} ({len(bad)} such pixels). "
+            "Repair or remove the frame"
+        )
+    return frame
+
+# %% ../nbs/03_measure.ipynb #c072
+def normalize_intensity(frame: np.ndarray) -> np.ndarray:  # (y, x)
+    "Return the frame as float32, its darkest percent at 0, its brightest half percent at 1."
+    frame = check_image(frame)
+    low, high = np.percentile(frame, [1, 99.5])
+    if high <= low:
+        low, high = frame.min(), frame.max()  # one small cell on an even ground
+    if high <= low:
+        return np.zeros_like(frame)  # no contrast
+    return ((frame - low) / (high - low)).clip(-1, 3).astype(np.float32)

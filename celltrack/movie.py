@@ -74,7 +74,8 @@ class ErrorRecords(logging.Handler):
 @contextlib.contextmanager
 def image_errors(path: str | Path) -> Iterator[None]:  # the file that is read inside
     "Turn every failure to read `path`, raised or only logged, into an `InputError`."
-    library, records = logging.getLogger("tifffile"), ErrorRecords()
+    library = logging.getLogger("tifffile")
+    records = ErrorRecords()
     level = library.level
     library.addHandler(records)
     if not library.isEnabledFor(logging.ERROR):
@@ -188,7 +189,7 @@ def _read_plain_tiff(data):  # bytes -> array
 
     return imagecodecs.tiff_decode(data)
 
-# %% ../nbs/00_movie.ipynb #c040
+# %% ../nbs/00_movie.ipynb #c039
 class Frames(Protocol):
     "What a Movie is made of: anything with a length that hands out frame i."
 
@@ -196,7 +197,7 @@ class Frames(Protocol):
 
     def __getitem__(self, i: Any, /) -> Any: ...
 
-# %% ../nbs/00_movie.ipynb #c041
+# %% ../nbs/00_movie.ipynb #c040
 class FileFrames:
     "A sequence of image files, each read when it is asked for."
 
@@ -213,7 +214,7 @@ class FileFrames:
         "Say where frame `i` comes from, for messages."
         return str(self.paths[i])
 
-# %% ../nbs/00_movie.ipynb #c042
+# %% ../nbs/00_movie.ipynb #c041
 class LazyFrames:
     "Frames `pick` of another sequence, each passed through `function` when it is asked for."
 
@@ -237,6 +238,12 @@ class LazyFrames:
         return _where(self.frames, self.pick[i])
 
 
+def _pick(movie, times, function=None):  # times: a range, such as range(10, 20, 2)
+    first = movie.first + (times[0] if len(times) else 0)
+    frames = LazyFrames(movie.frames, times, function)
+    return movie.like(frames, interval=movie.interval * abs(times.step), first=first)
+
+
 def _by(numbers):
     return "×".join(map(str, numbers))
 
@@ -244,17 +251,18 @@ def _by(numbers):
 def _where(frames, i):
     return frames.where(i) if hasattr(frames, "where") else f"frame {i}"
 
-# %% ../nbs/00_movie.ipynb #c043
-def check_movie(movie: "Movie") -> None:
+# %% ../nbs/00_movie.ipynb #c042
+def check_movie(movie: "MovieFacts") -> None:
     "Raise `InputError` unless frame shape, spacing and interval of a Movie make sense."
-    who, shape = movie.name or "movie", movie.frame_shape
+    name = movie.name or "movie"
+    shape = movie.frame_shape
     if len(shape) not in (2, 3):
-        raise InputError(f"{who}: a frame has shape {shape}; a frame is (y, x) or (z, y, x)")
+        raise InputError(f"{name}: a frame has shape {shape}; a frame is (y, x) or (z, y, x)")
     if len(movie.spacing) != len(shape) or not all(0 < s < np.inf for s in movie.spacing):
-        found = f"{who}: spacing {movie.spacing} for frames of shape {shape}"
+        found = f"{name}: spacing {movie.spacing} for frames of shape {shape}"
         raise InputError(f"{found}; one positive number per axis")
     if not 0 < movie.interval < np.inf:
-        raise InputError(f"{who}: interval {movie.interval}; give positive minutes")
+        raise InputError(f"{name}: interval {movie.interval}; give positive minutes")
 
 
 def check_frame(movie: "Movie", t: int, frame: np.ndarray) -> np.ndarray:
@@ -270,21 +278,17 @@ def check_frame(movie: "Movie", t: int, frame: np.ndarray) -> np.ndarray:
         raise InputError(f"{found}. Save them as whole numbers or floats")
     return frame.astype(frame.dtype.newbyteorder("="), copy=False)
 
-# %% ../nbs/00_movie.ipynb #c045
-class Movie:
-    """Frames `movie[t]`, arrays (y, x) or (z, y, x), read only when asked for.
-
-    `movie[a:b]` is a Movie again. `spacing` is µm per pixel, one value per axis; `interval`
-    minutes per frame; `first` the number of the first file.
-    `InputError` for frames of different sizes, when such a frame is reached.
-    """
+# %% ../nbs/00_movie.ipynb #c044
+#| code-fold: false
+class MovieFacts:
+    "Frames, and what their pixels do not tell: the facts that a Movie keeps."
 
     def __init__(
         self,
         frames: Frames,  # array (t, y, x) or (t, z, y, x), or any sequence of frames
         name: str = "",  # for titles and messages
         spacing: Sequence[float] | np.ndarray | None = None,  # µm per pixel; default: 1 per axis
-        interval: float = 1.0,  # minutes between frames
+        interval: float | None = None,  # minutes between frames; default: 1
         first: int = 0,  # the number that frame 0 has in its file name
         shape: Sequence[int] | None = None,  # of one frame, where the caller knows it
     ):
@@ -295,7 +299,7 @@ class Movie:
         self.frame_shape = np.shape(frames[0]) if shape is None else tuple(shape)
         spacing = np.ones(self.ndim) if spacing is None else np.ravel(spacing)
         self.spacing = tuple(float(s) for s in spacing)
-        self.interval = float(interval)
+        self.interval = 1.0 if interval is None else float(interval)
         self.first = int(first)
         check_movie(self)
 
@@ -312,10 +316,18 @@ class Movie:
         "(t, y, x) or (t, z, y, x)."
         return (len(self), *self.frame_shape)
 
+# %% ../nbs/00_movie.ipynb #c046
+class Movie(MovieFacts):
+    """Frames `movie[t]`, arrays (y, x) or (z, y, x), read only when asked for.
+
+    `movie[a:b]` is a Movie again.
+    `InputError` for frames of different sizes, when such a frame is reached.
+    """
+
     def __getitem__(self, t):
         t = range(len(self))[t]
         if isinstance(t, range):
-            return self._lazy(t)
+            return _pick(self, t)
         return check_frame(self, t, np.asarray(self.frames[t]))
 
     def __iter__(self):
@@ -330,19 +342,13 @@ class Movie:
         **changes: Any,  # name, spacing, interval, first, shape: where they are not as here
     ) -> "Movie":
         "Return a Movie of other frames, with all else as in this one."
-        if not isinstance(frames, np.ndarray):
-            changes = {"shape": self.frame_shape} | changes
+        shape = {} if isinstance(frames, np.ndarray) else {"shape": self.frame_shape}
         kept = {k: getattr(self, k) for k in ("name", "spacing", "interval", "first")}
-        return Movie(frames, **kept | changes)
+        return Movie(frames, **kept | shape | changes)
 
     def map(self, function: Callable[[np.ndarray], np.ndarray]) -> "Movie":
         "Return the Movie of `function(frame)`, of the same shape, computed when asked for."
-        return self._lazy(range(len(self)), function)
-
-    def _lazy(self, pick, function=None):  # pick: a range
-        first = self.first + (pick[0] if len(pick) else 0)
-        frames = LazyFrames(self.frames, pick, function)
-        return self.like(frames, interval=self.interval * abs(pick.step), first=first)
+        return _pick(self, range(len(self)), function)
 
     def __repr__(self):
         return f"Movie({self.name!r}, {len(self)} frames of {_by(self.frame_shape)})"
@@ -350,10 +356,11 @@ class Movie:
     def _repr_html_(self):
         return movie_card(self)
 
-# %% ../nbs/00_movie.ipynb #c050
+# %% ../nbs/00_movie.ipynb #c051
 def html_card(title: str, png: bytes, numbers: dict[str, Any]) -> str:
     "Return HTML with a title, a picture and a small table beside it."
-    picture, title = base64.b64encode(png).decode(), html.escape(title)
+    picture = base64.b64encode(png).decode()
+    title = html.escape(title)
     rows = "".join(f"<tr><td>{k}</td><td>{v}</td></tr>" for k, v in numbers.items())
     return (
         f"<div><strong>{title}</strong>"
@@ -464,7 +471,10 @@ class PageFrames:
 #| code-fold: false
 def tiff_frames(tif: Any, path: Path) -> Frames:  # an open tifffile.TiffFile; for messages
     "Return the frames of one TIFF as a lazy sequence."
-    first, shapes = tif.series[0], {s.shape for s in tif.series}
+    import tifffile
+
+    first = tif.series[0]
+    shapes = {s.shape for s in tif.series}
     several = len(tif.series) > 1
     if first.is_multifile or len(shapes) > 1 or several and tif.is_ome:
         found = f"{path}: holds several images or a part of one"
@@ -479,9 +489,7 @@ def tiff_frames(tif: Any, path: Path) -> Frames:  # an open tifffile.TiffFile; f
         return PageFrames(path, np.array([p.index for p in first.pages])[table])
     if first.dataoffset is None or "S" in first.axes:
         raise InputError(f"{path}: its pages are not listed. Save it again as OME-TIFF")
-    dtype = first.dtype.newbyteorder(tif.byteorder)
-    shape = (table.size, *first.shape[-2:])
-    planes = np.memmap(path, dtype, "r", first.dataoffset, shape)
+    planes = tifffile.memmap(path, mode="r").reshape(-1, *first.shape[-2:])
     return LazyFrames(planes, table if table.shape[1] > 1 else table[:, 0])
 
 # %% ../nbs/00_movie.ipynb #c076
@@ -520,8 +528,8 @@ def _imagej_scale(tif):
 
 # %% ../nbs/00_movie.ipynb #c078
 def _listed_movie(frames, spacing, interval, name):  # a list of files, or an array
-    paths, interval = (str, os.PathLike), 1.0 if interval is None else interval
-    if isinstance(frames, (list, tuple)) and all(isinstance(p, paths) for p in frames):
+    listed = isinstance(frames, (list, tuple))
+    if listed and all(isinstance(p, (str, os.PathLike)) for p in frames):
         return Movie(FileFrames(frames), name or "files", spacing, interval)
     return Movie(frames, name or "array", spacing, interval)
 
@@ -529,12 +537,11 @@ def _listed_movie(frames, spacing, interval, name):  # a list of files, or an ar
 def _folder_movie(path, spacing, interval, name):
     files = image_files(path)
     check_numbers(files)
-    interval = 1.0 if interval is None else interval
     return Movie(FileFrames(files), name, spacing, interval, file_number(files[0]) or 0)
 
 
 def _picture_movie(path, spacing, interval, name):  # a movie of one frame
-    return Movie(FileFrames([path]), name, spacing, 1.0 if interval is None else interval)
+    return Movie(FileFrames([path]), name, spacing, interval)
 
 
 def _tiff_movie(path, spacing, interval, name):
@@ -547,9 +554,7 @@ def _tiff_movie(path, spacing, interval, name):
     stated = size[-len(shape) :]
     if spacing is None and None not in stated:
         spacing = stated
-    if interval is None:
-        interval = step or 1.0
-    return Movie(frames, name, spacing, interval, shape=shape)
+    return Movie(frames, name, spacing, step if interval is None else interval, shape=shape)
 
 # %% ../nbs/00_movie.ipynb #c080
 class Format(NamedTuple):
@@ -622,7 +627,7 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:  # the final file or fold
     """
     path = Path(path)
     if path.name in ("", ".."):
-        raise InputError(f"{path}: can not be written. Name a file or folder in it")
+        raise InputError(f"{path}: cannot be written. Name a file or folder in it")
     path.parent.mkdir(parents=True, exist_ok=True)
     box = Path(tempfile.mkdtemp(prefix=".celltrack-", dir=path.parent))
     new, old = box / path.name, box / f"{path.name}.old"

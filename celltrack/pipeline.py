@@ -284,6 +284,9 @@ def track_each(command: Track) -> Iterator[str]:
 # %% ../nbs/60_pipeline.ipynb #c046
 def check_place(out: Path, path: Path) -> None:
     "Raise `InputError` if a file of a result cannot be written, or is of another movie."
+    for place in (out, *out.parents):
+        if place.is_file():
+            raise InputError(f"{place}: a file, where a folder is to be made. Give another --out")
     for file in (out / name for name in RESULT_FILES):
         if file.is_dir():
             raise InputError(f"{file}: a folder, where a file is to be written. Give another --out")

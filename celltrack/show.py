@@ -34,8 +34,8 @@ def track_colors(
     "Return the colour (n, 3) of each id, RGB from 0 to 1: the same id, the same colour everywhere."
     ids = np.asarray(ids, float).reshape(-1)
     hue = 2 * np.pi * (ids * 0.7548776662466927 % 1)
-    light = ids * 0.5698402909980532 % 1
-    return lab2rgb(np.stack([50 + 36 * light, 44 * np.cos(hue), 44 * np.sin(hue)], -1))
+    lightness = 50 + 36 * (ids * 0.5698402909980532 % 1)
+    return lab2rgb(np.stack([lightness, 44 * np.cos(hue), 44 * np.sin(hue)], -1))
 
 # %% ../nbs/04_show.ipynb #c019
 def project(frame):  # (y, x) or (z, y, x)
@@ -193,8 +193,8 @@ def strip(
 # %% ../nbs/04_show.ipynb #c046
 def movie_limits(movie):
     "Return gray values (black, white) for all frames: the mean over first, middle and last."
-    some = sorted({0, len(movie) // 2, len(movie) - 1})
-    return tuple(np.mean([contrast_limits(project(movie[t])) for t in some], 0).tolist())
+    times = sorted({0, len(movie) // 2, len(movie) - 1})
+    return tuple(np.mean([contrast_limits(project(movie[t])) for t in times], 0).tolist())
 
 
 def spaced_frames(movie, frames):  # how many, or which
@@ -310,9 +310,9 @@ def lineage_tree(
         ax.add_collection(LineCollection(lines[kind], colors=colours, linestyles=dashes, **style))
     rows = tracks.lineage.assign(height=tracks.lineage.track.map(height)).dropna(subset="height")
     divided = rows[rows.track.isin(tracks.divisions().parent)]
-    for some, marker in ((divided, "o"), (rows[rows.fate == "died"], "x")):
-        colours = track_colors(some.track)
-        ax.scatter(some.end, some.height, s=14 * width, c=colours, marker=marker, zorder=3)
+    for ends, marker in ((divided, "o"), (rows[rows.fate == "died"], "x")):
+        colours = track_colors(ends.track)
+        ax.scatter(ends.end, ends.height, s=14 * width, c=colours, marker=marker, zorder=3)
     if ids or ids is None and len(rows) <= 60:
         for track, x, y in rows[["track", "start", "height"]].to_numpy():
             ax.text(x, y, f" {track:.0f}", fontsize=6, va="bottom", color="w")
@@ -393,7 +393,9 @@ def check_animation(movie, tracks, path, fps, scale):
     if len(movie) == 0:
         raise InputError(f"{path}: the movie has no frames")
     if not (fps > 0 and scale >= 1):
-        raise InputError(f"{path}: fps {fps}, scale {scale}. Give at least 1")
+        raise InputError(
+            f"{path}: {fps} frames per second, scale {scale}. Give fps above 0, scale from 1"
+        )
     labels = None if tracks is None else tracks.labels
     if labels is not None and (len(labels) < len(movie) or labels.frame_shape != movie.frame_shape):
         raise InputError(

@@ -6,7 +6,7 @@
 __all__ = ['simulate_movie', 'course_movie']
 
 # %% ../nbs/02_simulate.ipynb #c003
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from skimage.measure import label as connected_regions
 
 from .movie import InputError, LazyFrames, Movie
-from .tracks import Tracks
+from .tracks import Tracks, from_links
 
 # %% ../nbs/02_simulate.ipynb #c011
 #| code-fold: false
@@ -38,15 +38,15 @@ class SimulationOptions:
     persistence: float = 6.0  # frames over which a cell forgets its direction
     drift: float = 0.1  # step of the stage per frame
     blur: float = 1.2  # standard deviation of the point spread function
-    light: float = 0.25  # loss of light in the darkest corner
+    vignetting: float = 0.25  # loss of light in the darkest corner
     signal: float = 400.0  # height of a cell over the background, in gray values
     noise: float = 1.0  # 1 is a good camera, 0 none, 3 a bad day
 
 # %% ../nbs/02_simulate.ipynb #c012
 #| code-fold: false
 LABEL_FREE = dict(plate=1.0, crowding=0.8, speed=1.5)
-FLAT = dict(radius=26.0, roughness=0.2, texture=0.6, colony=8.0, blur=1.0, light=0.015)
-SPINDLE = dict(radius=5.5, elongation=3.0, power=1.25, roughness=0.15, blur=0.9, light=0.3)
+FLAT = dict(radius=26.0, roughness=0.2, texture=0.6, colony=8.0, blur=1.0, vignetting=0.015)
+SPINDLE = dict(radius=5.5, elongation=3.0, power=1.25, roughness=0.15, blur=0.9, vignetting=0.3)
 MODALITIES: dict[str, dict[str, float]] = {
     "nuclei": {},
     "dic": LABEL_FREE | FLAT | {"signal": 200.0},
@@ -85,8 +85,7 @@ class Population:
 def orthonormal(rotation: np.ndarray) -> np.ndarray:  # (n, d, d)
     "Return rows made perpendicular and of length one; the first row keeps its direction."
     rows: list[np.ndarray] = []
-    for k in range(rotation.shape[1]):
-        row = rotation[:, k]
+    for row in rotation.swapaxes(0, 1):
         for other in rows:
             row = row - (row * other).sum(1, keepdims=True) * other
         rows.append(row / np.maximum(np.linalg.norm(row, axis=1, keepdims=True), 1e-12))
@@ -117,7 +116,7 @@ def newborn(n, ident, options, d, rng):
         origin=rng.random((n, d)),
     )
 
-# %% ../nbs/02_simulate.ipynb #c020
+# %% ../nbs/02_simulate.ipynb #c021
 #| code-fold: false
 BALL = {2: np.pi, 3: 4 / 3 * np.pi}  # volume of the unit ball
 WAIST = {2: 0.80, 3: 0.62}  # what is left of it by a waist
@@ -131,7 +130,7 @@ def stage(cells):
     return before, after, (cells.dying + 1) / DYING
 
 
-def parting(cells):
+def splitting(cells):
     "Return which cells divide next."
     return cells.cycle - cells.age <= 1
 
@@ -142,32 +141,31 @@ def semi_axes(cells, options):
     d = cells.position.shape[1]
     volume = cells.traits[:, 0] * (1 + cells.age / cells.cycle).clip(max=2) / 1.44
     volume = volume * (1 - 0.35 * np.maximum(before, after)) * (1 - 0.8 * death)
-    volume = np.where(parting(cells), volume / WAIST[d], volume)
-    slim = (options.elongation - 1) * cells.traits[:, 1]
-    stretch = 1 + slim * (1 - before) * (1 - 0.6 * after) * (1 - death)
-    stretch = np.where(parting(cells), 1.5, stretch * options.plate ** (before > 0.3))
+    volume = np.where(splitting(cells), volume / WAIST[d], volume)
+    excess = (options.elongation - 1) * cells.traits[:, 1]
+    stretch = 1 + excess * (1 - before) * (1 - 0.6 * after) * (1 - death)
+    stretch = np.where(splitting(cells), 1.5, stretch * options.plate ** (before > 0.3))
     short = options.radius * (volume / stretch) ** (1 / d)
     return np.concatenate([(short * stretch)[:, None], np.repeat(short[:, None], d - 1, 1)], 1)
 
-# %% ../nbs/02_simulate.ipynb #c024
+# %% ../nbs/02_simulate.ipynb #c026
 #| code-fold: false
-def wander(cells, options, rng):
+def move_cells(cells, options, rng):
     "Return the cells one frame later, axes turned to the velocity; none moves in mitosis or death."
-    cells, (n, d) = cells.take(slice(None)), cells.position.shape
+    n, d = cells.position.shape
     before, after, death = stage(cells)
-    keep = np.exp(-1 / max(options.persistence, 1e-9))
     mobile = ((1 - np.maximum(before, after)) * (death <= 0))[:, None]
+    keep = np.exp(-1 / max(options.persistence, 1e-9))
     change = (1 - keep**2) ** 0.5 * options.speed / d**0.5
-    cells.velocity = keep * cells.velocity
-    cells.velocity = cells.velocity + change * cells.traits[:, 2:] * rng.standard_normal((n, d))
-    cells.position = cells.position + mobile * cells.velocity
+    velocity = keep * cells.velocity + change * cells.traits[:, 2:] * rng.standard_normal((n, d))
     axis, rest = cells.rotation[:, :1], cells.rotation[:, 1:]
-    side = np.sign((axis[:, 0] * cells.velocity).sum(1, keepdims=True))
-    pull = cells.velocity / max(options.speed, 1e-9) * side
-    cells.rotation = orthonormal(np.concatenate([axis + 0.1 * (mobile * pull)[:, None], rest], 1))
-    return cells
+    side = np.sign((axis[:, 0] * velocity).sum(1, keepdims=True))
+    pull = velocity / max(options.speed, 1e-9) * side
+    rotation = orthonormal(np.concatenate([axis + 0.1 * (mobile * pull)[:, None], rest], 1))
+    position = cells.position + mobile * velocity
+    return replace(cells, position=position, velocity=velocity, rotation=rotation)
 
-# %% ../nbs/02_simulate.ipynb #c027
+# %% ../nbs/02_simulate.ipynb #c029
 #| code-fold: false
 def wrap(position, box):
     "Return positions brought back into the box, a ring along each axis."
@@ -177,73 +175,71 @@ def wrap(position, box):
 
 def push_apart(cells, options, box, rounds=4):
     "Return positions at which neighbours hardly overlap, and the pressure: overlap over distance."
-    n, axes = len(cells), semi_axes(cells, options)
+    n = len(cells)
+    axes = semi_axes(cells, options)
     position = wrap(cells.position, box)
-    if n < 2:
-        return position, np.zeros(n)
     to_ball = cells.rotation / axes[:, :, None]  # into the coordinates in which a cell is a ball
-    reach = axes.max()
+    reach = axes.max(initial=0)
     tree = cKDTree(position, boxsize=box)
     i, j = tree.query_pairs(min(2.2 * reach, box.min() / 2), output_type="ndarray").T
     for _ in range(rounds):
         gap = position[i] - position[j]
         gap -= box * np.round(gap / box)  # the shorter way around the ring
         distance = np.linalg.norm(gap, axis=1) + 1e-9
-        way = gap / distance[:, None]
-        in_ball = [np.einsum("nab,nb->na", to_ball[k], way) for k in (i, j)]
+        direction = gap / distance[:, None]
+        in_ball = [np.einsum("nab,nb->na", to_ball[k], direction) for k in (i, j)]
         touch = sum(1 / np.linalg.norm(w, axis=1) for w in in_ball)
         overlap = (options.crowding * touch - distance).clip(min=0)
-        push = [0.4 * overlap * w for w in way.T]
-        push = np.stack([np.bincount(i, p, n) - np.bincount(j, p, n) for p in push], 1)
-        position = wrap(position + push.clip(-reach / 2, reach / 2), box)
+        push = [np.bincount(i, p, n) - np.bincount(j, p, n) for p in 0.4 * overlap * direction.T]
+        position = wrap(position + np.stack(push, 1).clip(-reach / 2, reach / 2), box)
     return position, np.bincount(i, overlap / touch, n) + np.bincount(j, overlap / touch, n)
 
-# %% ../nbs/02_simulate.ipynb #c031
+# %% ../nbs/02_simulate.ipynb #c033
 #| code-fold: false
 def divide(cells, options, next_ident, rng):
     "Return the cells with each one whose time is up replaced by two, and (daughters, mothers)."
     due = cells.age >= cells.cycle
     mother, rest = cells.take(np.flatnonzero(due)), cells.take(np.flatnonzero(~due))
     n, d = mother.position.shape
-    lean = 0.08 * rng.standard_normal(n).clip(-2, 2)  # what one daughter gets, the other lacks
+    uneven = 0.08 * rng.standard_normal(n).clip(-2, 2)  # what one daughter gets, the other lacks
     arm = 0.55 * semi_axes(mother, options)[:, 0]
     axis = mother.rotation[:, 0]
     for sign in (1, -1):
         child = newborn(n, next_ident, options, d, rng)
-        child.position = mother.position + (sign * arm * (1 - sign * lean))[:, None] * axis
+        child.position = mother.position + (sign * arm * (1 - sign * uneven))[:, None] * axis
         child.velocity = sign * options.speed * axis
         child.rotation = np.roll(mother.rotation, 1, axis=1)  # across the axis of division
-        child.traits[:, 0] = mother.traits[:, 0] * (1 + sign * lean)
+        child.traits[:, 0] = mother.traits[:, 0] * (1 + sign * uneven)
         child.age = np.zeros(n)
         child.brightness = mother.brightness * np.exp(0.08 * rng.standard_normal(n))
         rest, next_ident = rest + child, next_ident + n
     return rest, (rest.ident[len(rest) - 2 * n :], np.tile(mother.ident, 2))
 
-# %% ../nbs/02_simulate.ipynb #c032
+# %% ../nbs/02_simulate.ipynb #c034
 #| code-fold: false
 def step(cells, pressure, free, options, box, next_ident, rng):
     "Return the cells one frame later, the pressure on each, and (daughters, mothers)."
-    cells, dying = cells.take(slice(None)), cells.dying >= 0
+    dying = cells.dying >= 0
     mitosis = stage(cells)[0] > 0
     begin = free & ~mitosis & (rng.random(len(cells)) < options.death)
-    cells.dying = np.where(dying | begin, cells.dying + 1, -1)
     grown = cells.age + (~dying & (mitosis | (pressure < 0.5)))
     ready = mitosis | (free & (pressure < 0.5) & ~dying & ~begin)
-    cells.age = np.where(ready, grown, np.minimum(grown, cells.cycle - MITOSIS - 1))
+    age = np.where(ready, grown, np.minimum(grown, cells.cycle - MITOSIS - 1))
+    cells = replace(cells, age=age, dying=np.where(dying | begin, cells.dying + 1, -1))
     cells, born = divide(cells.take(np.flatnonzero(cells.dying < DYING)), options, next_ident, rng)
-    cells = wander(cells, options, rng)
+    cells = move_cells(cells, options, rng)
     cells.position, pressure = push_apart(cells, options, box)
     return cells, pressure, born
 
-# %% ../nbs/02_simulate.ipynb #c033
+# %% ../nbs/02_simulate.ipynb #c036
 #| code-fold: false
-def settle(count, cells, size, margin, options, rng):
+def place_cells(count, cells, size, margin, options, rng):
     "Return positions (count, d) in colonies: `cells` of them in view, the others in the margin."
-    box, d = size + 2 * margin, len(size)
-    inside, outside = np.zeros((0, d)), np.zeros((0, d))
-    spread = options.radius * options.colony ** (1 / d)
+    box = size + 2 * margin
+    inside = outside = np.zeros((0, len(size)))
+    spread = options.radius * options.colony ** (1 / len(size))
     while len(inside) < cells or len(outside) < count - cells:
-        centre = rng.random((count, d)) * box
+        centre = rng.random((count, len(size))) * box
         centre = np.repeat(centre, int(max(options.colony, 1)), axis=0)
         position = wrap(centre + spread * rng.standard_normal(centre.shape), box)
         view = np.all((position > margin) & (position < margin + size), axis=1)
@@ -251,39 +247,37 @@ def settle(count, cells, size, margin, options, rng):
         outside = np.concatenate([outside, position[~view]])
     return np.concatenate([inside[:cells], outside[: count - cells]])
 
-# %% ../nbs/02_simulate.ipynb #c034
+# %% ../nbs/02_simulate.ipynb #c037
 #| code-fold: false
-def live(frames, size, cells, options, rng):
+def live_cells(frames, size, cells, options, rng):
     "Return the Population of each frame, positions relative to the view, and {daughter: mother}."
-    size, d = np.asarray(size, float), len(size)
+    d = len(size)
     margin = 2.2 * options.radius * options.elongation
     box = size + 2 * margin
     room = 0.7 * np.prod(box) / (BALL[d] * options.radius**d)
-    # as dense in the margin as in view, if they fit
     count = int(min(cells * np.prod(box / size), cells + (cells > 0) * room))
-    now, pressure = newborn(count, 1, options, d, rng), np.zeros(count)
-    now.position = settle(count, cells, size, margin, options, rng)
+    now = newborn(count, 1, options, d, rng)
+    now.position = place_cells(count, cells, size, margin, options, rng)
     for _ in range(20):
         now.position, pressure = push_apart(now, options, box)
     drift = rng.standard_normal(d)
     drift *= options.drift / np.linalg.norm(drift)
     camera = np.full(d, margin)
-    next_ident, free = count + 1, None
+    free = np.ones(count, bool)  # far enough from the border to divide or die
     history, parents = [], {}
     for t in range(frames):
         if t > 0:
+            next_ident = count + 1 + len(parents)  # each birth used one
             now, pressure, born = step(now, pressure, free, options, box, next_ident, rng)
             parents |= dict(zip(*(k.tolist() for k in born), strict=True))
             camera = camera + drift * (1 + 0.5 * rng.standard_normal())
-            next_ident += len(born[0])
-        view = now.take(slice(None))
-        view.position = wrap(now.position - camera + margin, box) - margin
-        border = np.minimum(np.abs(view.position), np.abs(view.position - size))
+        position = wrap(now.position - camera + margin, box) - margin
+        border = np.minimum(np.abs(position), np.abs(position - size))
         free = (border > np.minimum(1.5 * options.radius, 0.3 * size)).all(1)
-        history.append(view)
+        history.append(replace(now, position=position))
     return history, parents
 
-# %% ../nbs/02_simulate.ipynb #c039
+# %% ../nbs/02_simulate.ipynb #c042
 #| code-fold: false
 def noise_tile(size, d, low, high, rng):
     "Return periodic noise (size,)*d of waves that fit `low` to `high` times, mean 0, spread 1."
@@ -295,12 +289,11 @@ def noise_tile(size, d, low, high, rng):
 
 def look_up(tile, at):
     "Return the values of a tile (a power of 2 per side) at (d, n), in tiles; it has no end."
-    flat, size = 0, len(tile)
-    for k in at:
-        flat = flat * size + (np.floor(k * np.float32(size)).astype(np.int32) & (size - 1))
-    return tile.ravel()[flat]
+    size = len(tile)
+    index = [np.floor(k * np.float32(size)).astype(np.int32) & (size - 1) for k in at]
+    return tile[tuple(index)]
 
-# %% ../nbs/02_simulate.ipynb #c042
+# %% ../nbs/02_simulate.ipynb #c045
 #| code-fold: false
 def surroundings(cells, axes, limit, shape, spacing, room=100_000):
     "Yield flat index, cell, `body` (d, n) of the pixels within `limit` of cells, some at a time."
@@ -308,7 +301,6 @@ def surroundings(cells, axes, limit, shape, spacing, room=100_000):
     order = np.argsort(axes.max(1, initial=0), kind="stable")
     centre = np.round(cells.position / spacing).astype(int)
     to_ball = (cells.rotation / axes[:, :, None]).astype(np.float32)
-    d = range(len(shape))
     while len(order):
         half = np.ceil(limit * axes[order[-1]].max() / spacing).astype(int)
         at_once = max(room // np.prod(2 * half + 1), 1)
@@ -316,57 +308,58 @@ def surroundings(cells, axes, limit, shape, spacing, room=100_000):
         window = np.meshgrid(*[np.arange(-h, h + 1) for h in half], indexing="ij")
         at = centre[rows].T[:, :, None] + np.reshape(window, (len(shape), 1, -1))
         position = cells.position[rows].T[:, :, None]
-        offset = [(at[a] * spacing[a] - position[a]).astype(np.float32) for a in d]
-        body = [sum(to_ball[rows, a, b, None] * offset[b] for b in d) for a in d]
-        near = sum(b * b for b in body) < limit**2
-        for a in d:
-            near &= (at[a] >= 0) & (at[a] < shape[a])
-        pixel = np.ravel_multi_index([a[near] for a in at], tuple(shape))
+        offset = (at * spacing[:, None, None] - position).astype(np.float32)
+        axis = to_ball[rows].transpose(2, 1, 0)[..., None]
+        body = sum(axis[k] * offset[k] for k in range(len(shape)))
+        in_frame = ((at >= 0) & (at < shape[:, None, None])).all(0)
+        near = in_frame & ((body * body).sum(0) < limit**2)
+        pixel = np.ravel_multi_index(tuple(at[:, near]), tuple(shape))
         cell = np.broadcast_to(rows[:, None], near.shape)[near]
-        yield pixel, cell, np.stack([b[near] for b in body])
+        yield pixel, cell, body[:, near]
 
-# %% ../nbs/02_simulate.ipynb #c043
+# %% ../nbs/02_simulate.ipynb #c047
 #| code-fold: false
 def footprint(cells, options, shape, spacing, tile, t):
     "Return (pixel, cell, depth, body): each pixel goes to the cell in which it lies deepest."
     calm = 1 - np.max(stage(cells), axis=0)
-    rough, power = options.roughness * calm, 2 + (options.power - 2) * calm
-    firm, waist = (0.2 + 0.8 * calm).astype(np.float32), parting(cells)
+    roughness = options.roughness * calm
+    power = 2 + (options.power - 2) * calm
+    firm = (0.2 + 0.8 * calm).astype(np.float32)
+    waist = splitting(cells)
     origin = cells.origin.T.astype(np.float32)
     deepest = np.full(np.prod(shape), 1, np.float32)
-    none = np.zeros(0, np.float32)
-    found = [
-        (none.astype(int), none.astype(int), none, none, np.zeros((len(shape), 0), np.float32))
-    ]
+    no_pixel, no_depth = np.zeros(0, int), np.zeros(0, np.float32)
+    found = [(no_pixel, no_pixel, no_depth, no_depth, no_depth.reshape(len(shape), 0))]
     limit = 1 + 2 * options.roughness
     for pixel, cell, body in surroundings(cells, semi_axes(cells, options), limit, shape, spacing):
         length = np.sqrt((body * body).sum(0))
-        way = body / np.maximum(length, 1e-6)
-        bump = look_up(tile, 0.12 * way + origin[:, cell] + 0.003 * t)  # drifts: outlines change
-        outline = 1 + rough[cell] * bump.clip(-2, 2) - 0.3 * waist[cell] * (1 - way[0] ** 2) ** 2
+        direction = body / np.maximum(length, 1e-6)
+        at = 0.12 * direction + origin[:, cell] + 0.003 * t  # drifts: outlines change
+        bump = roughness[cell] * look_up(tile, at).clip(-2, 2)
+        dent = 0.3 * waist[cell] * (1 - direction[0] ** 2) ** 2
         if options.power != 2:
             length = (np.abs(body) ** power[cell]).sum(0) ** (1 / power[cell])
-        depth = (length / outline.clip(min=0.2)).astype(np.float32)
+        depth = (length / (1 + bump - dent).clip(min=0.2)).astype(np.float32)
         rank = depth * firm[cell]
         np.minimum.at(deepest, pixel, rank)
         found.append((pixel, cell, depth, rank, body))
     pixel, cell, depth, rank, body = (np.concatenate(k, axis=-1) for k in zip(*found, strict=True))
-    mine = (depth < 1) & (rank == deepest[pixel])
-    return pixel[mine], cell[mine], depth[mine], body[:, mine]
+    owned = (depth < 1) & (rank == deepest[pixel])
+    return pixel[owned], cell[owned], depth[owned], body[:, owned]
 
-# %% ../nbs/02_simulate.ipynb #c046
+# %% ../nbs/02_simulate.ipynb #c050
 #| code-fold: false
 def largest_regions(index):
     "Return a label image with all but the largest connected region of each label set to 0."
     region = connected_regions(index, connectivity=1, background=0)
-    area, owner = np.bincount(region.ravel()), np.zeros(region.max() + 1, index.dtype)
+    owner = np.zeros(region.max() + 1, index.dtype)
     owner[region.ravel()] = index.ravel()
-    order = np.lexsort((area, owner))
+    order = np.lexsort((np.bincount(region.ravel()), owner))  # by label, then by area
     smaller = order[:-1][owner[order[:-1]] == owner[order[1:]]]
     owner[smaller] = 0
     return owner[region]
 
-# %% ../nbs/02_simulate.ipynb #c050
+# %% ../nbs/02_simulate.ipynb #c054
 #| code-fold: false
 def expose(image, noise, rng, dtype=np.uint8, gain=0.02, read=2.0):
     "Return an image as a camera records it: shot noise (variance = gain × signal), read noise."
@@ -375,16 +368,15 @@ def expose(image, noise, rng, dtype=np.uint8, gain=0.02, read=2.0):
     return image.clip(0, np.iinfo(dtype).max).astype(dtype)
 
 
-def uneven_light(shape, loss, rng):
+def uneven_illumination(shape, loss, rng):
     "Return a smooth image that falls from 1 at a spot off the centre to `1 - loss` in a corner."
-    y, x = (
-        np.linspace(-1, 1, n, dtype=np.float32) - 0.4 * np.float32(rng.standard_normal())
-        for n in shape[-2:]
-    )
+    spot = 0.4 * rng.standard_normal(2).astype(np.float32)
+    y = np.linspace(-1, 1, shape[-2], dtype=np.float32) - spot[0]
+    x = np.linspace(-1, 1, shape[-1], dtype=np.float32) - spot[1]
     fall = y[:, None] ** 2 + x**2
     return np.broadcast_to(1 - np.float32(loss / max(fall.max(), 1e-6)) * fall, shape)
 
-# %% ../nbs/02_simulate.ipynb #c053
+# %% ../nbs/02_simulate.ipynb #c057
 #| code-fold: false
 @dataclass
 class Patch:
@@ -399,17 +391,17 @@ class Patch:
     mitosis: np.ndarray  # 0 to 1
     death: np.ndarray  # 0 to 1
 
-# %% ../nbs/02_simulate.ipynb #c054
+# %% ../nbs/02_simulate.ipynb #c058
 #| code-fold: false
-def paint_nuclei(p, o, lamp, rng):
+def paint_nuclei(p, o, illumination, rng):
     "Return fluorescent nuclei: bright where DNA is dense, on a dark background with some haze."
     value = p.brightness * (1 + p.mitosis) * (1 + 1.5 * p.death)
     value = value * (1 - p.depth**2) ** 0.3 * np.exp(o.texture * p.grain)
-    image = (o.signal * (0.9 * p.frame(value) + 0.1 * p.frame(value, 6)) + 100) * lamp
+    image = (o.signal * (0.9 * p.frame(value) + 0.1 * p.frame(value, 6)) + 100) * illumination
     return expose(image, o.noise, rng, np.uint16, gain=4.0, read=6.0)
 
 
-def paint_dic(p, o, lamp, rng):
+def paint_dic(p, o, illumination, rng):
     "Return interference contrast: the slope of optical thickness along the diagonal."
     ball = np.maximum(p.mitosis, p.death)
     nucleus = (1 - ball) / (1 + np.exp(25 * (p.depth - 0.5 - 0.05 * p.cloud)))
@@ -418,35 +410,34 @@ def paint_dic(p, o, lamp, rng):
     thick = (1 - p.depth**2) ** 0.5 * (0.3 + 3 * ball) + rim + 0.25 * granules
     thick = p.frame(thick + nucleus * (0.15 + 0.2 / (1 + np.exp(12 * (1.6 - p.cloud)))))
     slope = (ndimage.sobel(thick, -1) + ndimage.sobel(thick, -2)) / 16
-    image = (110 + o.signal * (slope - ndimage.laplace(thick))) * lamp
+    image = (110 + o.signal * (slope - ndimage.laplace(thick))) * illumination
     return expose(image, o.noise, rng)
 
 
-def paint_phase(p, o, lamp, rng):
+def paint_phase(p, o, illumination, rng):
     "Return phase contrast of small thick cells: bright bodies in a dark halo, on gray."
     value = p.brightness * (1 - p.depth**2) * (1 + np.maximum(p.mitosis, p.death))
     value = value * (1 + 0.3 * o.texture * p.grain)
     image = 90 + o.signal * (1.15 * p.frame(value) - 0.6 * p.frame(value, 5))
-    return expose(image * lamp, o.noise, rng, read=1.0)
+    return expose(image * illumination, o.noise, rng, read=1.0)
 
 
 PAINTERS = {"nuclei": paint_nuclei, "dic": paint_dic, "phase": paint_phase}
 
-# %% ../nbs/02_simulate.ipynb #c056
+# %% ../nbs/02_simulate.ipynb #c060
 #| code-fold: false
-class Scene:
-    "The cells of all frames: draws the label image and the picture of any frame when asked."
+class RegionScene:
+    "The cells of all frames: draws their regions in any frame when asked."
 
     def __init__(self, history, options, modality, shape, spacing, seed):
         self.history, self.options, self.modality = history, options, modality
         self.shape, self.spacing, self.seed = shape, spacing, seed
-        rng, d = np.random.default_rng([seed, 1]), len(shape)
-        size = 256 if d == 2 else 64
-        self.smooth = noise_tile(size, d, 1, 8, rng)
-        self.grain = noise_tile(size, d, 3, size / 4, rng)
-        self.lamp = uneven_light(shape, options.light, rng)
+        rng = np.random.default_rng([seed, 1])
+        size = 256 if len(shape) == 2 else 64
+        self.smooth = noise_tile(size, len(shape), 1, 8, rng)
+        self.grain = noise_tile(size, len(shape), 3, size / 4, rng)
+        self.illumination = uneven_illumination(shape, options.vignetting, rng)
         self.last = -1, None  # frame, its footprint
-        self.tracks = []  # of each frame: the track of each row + 1
 
     def footprint(self, t):
         "Return the footprint of frame `t`; the last one is remembered."
@@ -464,16 +455,18 @@ class Scene:
         volume = semi_axes(self.history[t], self.options).prod(1) * BALL[len(self.shape)]
         least = (0.08 * (volume / np.prod(self.spacing))).clip(min=1)  # pixels: 8 % of the cell
         count = np.bincount(image.ravel(), minlength=len(least) + 1)
-        seen = count >= np.concatenate([[1], least])
-        return np.where(seen, np.arange(len(seen), dtype=np.int32), 0)[image]
+        kept = count >= np.concatenate([[1], least])
+        return np.where(kept, np.arange(len(kept), dtype=np.int32), 0)[image]
 
-    def labels(self, t):
-        "Return the label image of frame `t`: each cell has the number of its track."
-        return self.tracks[t][self.rows(t)]
+# %% ../nbs/02_simulate.ipynb #c062
+#| code-fold: false
+class PictureScene(RegionScene):
+    "Draws the regions and the picture of any frame when asked."
 
     def picture(self, t):
         "Return the noisy image of frame `t`."
-        (pixel, cell, depth, body), cells = self.footprint(t), self.history[t]
+        pixel, cell, depth, body = self.footprint(t)
+        cells = self.history[t]
         before, after, death = stage(cells)
         origin = cells.origin.T.astype(np.float32)[:, cell] + 0.002 * t
         patch = Patch(
@@ -487,56 +480,77 @@ class Scene:
             death=death[cell],
         )
         rng = np.random.default_rng([self.seed, 2, t])
-        return PAINTERS[self.modality](patch, self.options, self.lamp, rng)
+        return PAINTERS[self.modality](patch, self.options, self.illumination, rng)
 
     def blurred(self, pixel, value, times):
         "Return the image with `value` at these pixels, blurred `times` as much as the optics do."
-        image = np.zeros(np.prod(self.shape), np.float32)
-        image[pixel] = value
+        image = np.zeros(self.shape, np.float32)
+        image.ravel()[pixel] = value
         width = times * self.options.blur / np.asarray(self.spacing)
-        truncate = 3 if times == 1 else 2
-        return ndimage.gaussian_filter(image.reshape(self.shape), width, truncate=truncate)
+        return ndimage.gaussian_filter(image, width, truncate=3 if times == 1 else 2)
 
-# %% ../nbs/02_simulate.ipynb #c059
+# %% ../nbs/02_simulate.ipynb #c065
 #| code-fold: false
 def cells_of(rows, ident, t, spacing):
     "Return the cells of one image of row numbers + 1 as a table: centroid, box, area."
-    flat, n, axes = rows.ravel(), len(ident) + 1, ["z", "y", "x"][-rows.ndim :]
-    on = np.flatnonzero(flat)
-    count = np.bincount(flat[on], minlength=n)
-    seen = np.flatnonzero(count)
-    table = {"frame": np.full(len(seen), t), "row": seen - 1, "ident": ident[seen - 1]}
-    for axis, at in zip(axes, np.unravel_index(on, rows.shape), strict=True):
-        table[axis] = np.bincount(flat[on], at, n)[seen] / count[seen]
+    axes = ["z", "y", "x"][-rows.ndim :]
+    pixel = np.flatnonzero(rows)
+    owner = rows.ravel()[pixel]
+    count = np.bincount(owner, minlength=len(ident) + 1)
+    found = np.flatnonzero(count)
+    table = {"frame": np.full(len(found), t), "label": ident[found - 1], "row": found - 1}
+    for axis, at in zip(axes, np.unravel_index(pixel, rows.shape), strict=True):
+        table[axis] = np.bincount(owner, at)[found] / count[found]
     boxes = [[(s.start, s.stop) for s in box] for box in ndimage.find_objects(rows) if box]
     boxes = np.array(boxes, int).reshape(-1, rows.ndim, 2)
     for end in (0, 1):
         table |= {f"{axis}{end}": boxes[:, a, end] for a, axis in enumerate(axes)}
-    return pd.DataFrame(table | {"area": count[seen] * np.prod(spacing)})
+    return pd.DataFrame(table | {"area": count[found] * np.prod(spacing)})
 
-# %% ../nbs/02_simulate.ipynb #c061
+# %% ../nbs/02_simulate.ipynb #c068
+#| code-fold: false
+def true_links(cells, parents):
+    "Return (src, dst), rows of `cells` whose labels are idents: itself, or mother and daughter."
+    row = pd.MultiIndex.from_frame(cells[["frame", "label"]])
+    same = row.get_indexer(pd.MultiIndex.from_arrays([cells.frame - 1, cells.label]))
+    mother = cells.label.map(parents).fillna(0).astype(int)
+    mother = row.get_indexer(pd.MultiIndex.from_arrays([cells.frame - 1, mother]))
+    two_daughters = np.bincount(mother + 1, minlength=len(cells) + 1)[1:] == 2
+    src = np.where((mother >= 0) & two_daughters[mother], mother, same)  # -1: from nowhere
+    dst = np.flatnonzero(src >= 0)
+    return src[dst], dst
+
+# %% ../nbs/02_simulate.ipynb #c071
 #| code-fold: false
 def name_tracks(cells, history, parents):
-    "Return cells with `track`, ordered, and the lineage: a track is a run of frames in view."
-    cells = cells.sort_values(["ident", "frame"], ignore_index=True)
-    run = ((cells.ident.diff() != 0) | (cells.frame.diff() != 1)).cumsum()
-    runs = cells.groupby(run)
-    ident, start, end = runs.ident.first(), runs.frame.min(), runs.frame.max()
-    track = np.empty(len(ident), int)
-    track[np.lexsort((ident, start))] = np.arange(1, len(ident) + 1)
-    ended = dict(zip(zip(ident, end, strict=True), track, strict=True))
-    parent = [ended.get((parents.get(i, 0), t - 1), 0) for i, t in zip(ident, start, strict=True)]
-    parent = np.array(parent, int)
-    parent = np.where(np.bincount(parent, minlength=1)[parent] == 2, parent, 0)
-    lineage = pd.DataFrame({"track": track, "start": start, "end": end, "parent": parent})
-    last = {i: (t, d) for t, p in enumerate(history) for i, d in zip(p.ident, p.dying, strict=True)}
-    gone = [last[i][0] == t and last[i][1] >= 0 for i, t in zip(ident, end, strict=True)]
-    choices = [np.isin(track, parent), end == len(history) - 1, np.array(gone, bool)]
-    lineage["fate"] = np.select(choices, ["divided", "ended", "died"], "left").astype(object)
-    cells = cells.assign(track=track[run - 1])
-    return cells.sort_values(["frame", "track"], ignore_index=True), lineage
+    "Return cells named by their track, in order, and the lineage: a track is a run in view."
+    tracks = from_links(cells, *true_links(cells, parents), movie=history)
+    lineage = tracks.lineage
+    ends = tracks.cells.groupby("track").last()
+    dying = [history[t].dying[row] for t, row in zip(ends.frame, ends.row, strict=True)]
+    fate = np.where(np.equal(dying, DYING - 1), "died", "left")
+    lineage["fate"] = lineage.fate.where(lineage.fate != "unknown", fate)
+    cells = tracks.cells.sort_values(["frame", "track"], ignore_index=True)
+    cells.insert(2, "track", cells.pop("track"))
+    return cells.assign(label=cells.track), lineage
 
-# %% ../nbs/02_simulate.ipynb #c063
+# %% ../nbs/02_simulate.ipynb #c073
+#| code-fold: false
+class Scene(PictureScene):
+    "Draws the label image and the picture of any frame when asked."
+
+    def name_cells(self, table):
+        "Give the cells in view the numbers of their tracks; `table` has frame, row and track."
+        dtype = np.uint16 if table.track.nunique() < 2**16 else np.uint32
+        self.tracks = [np.zeros(len(cells) + 1, dtype) for cells in self.history]
+        for t, now in table.groupby("frame"):
+            self.tracks[t][now.row + 1] = now.track
+
+    def labels(self, t):
+        "Return the label image of frame `t`: each cell has the number of its track."
+        return self.tracks[t][self.rows(t)]
+
+# %% ../nbs/02_simulate.ipynb #c075
 def simulate_movie(
     frames: int = 60,  # how many
     shape: tuple[int, ...] = (256, 256),  # of a frame in pixels: (y, x) or (z, y, x)
@@ -550,40 +564,37 @@ def simulate_movie(
 ) -> tuple[Movie, Tracks]:
     "Return a simulated movie and its exact truth, with labels, parents and fates."
     shape, spacing = check_sizes(frames, shape, cells, seed, spacing)
-    size, rng = np.multiply(shape, spacing), np.random.default_rng([seed, 0])
+    size = np.multiply(shape, spacing)
     chosen = check_options(modality, options, size, cells)
-    history, parents = live(frames, size, cells, chosen, rng)
-    scene, times = Scene(history, chosen, modality, shape, spacing, seed), range(frames)
+    history, parents = live_cells(frames, size, cells, chosen, np.random.default_rng([seed, 0]))
+    scene = Scene(history, chosen, modality, shape, spacing, seed)
     in_memory = frames * np.prod(shape) <= 2**26 if lazy is None else not lazy
     tables, drawn = [], []
-    for t in times:
-        image = scene.rows(t)
-        tables.append(cells_of(image, history[t].ident, t, spacing))
+    for t in range(frames):
+        rows = scene.rows(t)
+        tables.append(cells_of(rows, history[t].ident, t, spacing))
         if in_memory:
-            drawn.append((image, scene.picture(t)))
+            drawn.append((rows, scene.picture(t)))
     table, lineage = name_tracks(pd.concat(tables, ignore_index=True), history, parents)
-    dtype = np.uint16 if len(lineage) < 2**16 else np.uint32
-    scene.tracks = [np.zeros(len(p) + 1, dtype) for p in history]
-    for t, seen in table.groupby("frame"):
-        scene.tracks[t][seen.row + 1] = seen.track
-    table.insert(1, "label", table.track)
-    table.insert(2, "track", table.pop("track"))
-    images: Any = LazyFrames(times, times, scene.picture)
-    masks: Any = LazyFrames(times, times, scene.labels)
+    scene.name_cells(table)
+    images: Any = LazyFrames(range(frames), range(frames), scene.picture)
+    masks: Any = LazyFrames(range(frames), range(frames), scene.labels)
     if in_memory:
         images = np.stack([picture for _, picture in drawn])
-        masks = np.stack([track[row] for track, (row, _) in zip(scene.tracks, drawn, strict=True)])
+        masks = np.stack(
+            [track[rows] for track, (rows, _) in zip(scene.tracks, drawn, strict=True)]
+        )
     movie = Movie(images, f"simulated {modality}", spacing, interval, shape=shape)
     labels = movie.like(masks, name=f"truth of {movie.name}")
-    return movie, Tracks(table.drop(columns=["row", "ident"]), lineage, labels)
+    return movie, Tracks(table.drop(columns="row"), lineage, labels)
 
-# %% ../nbs/02_simulate.ipynb #c064
+# %% ../nbs/02_simulate.ipynb #c076
 def course_movie(modality: str = "nuclei") -> tuple[Movie, Tracks]:
     "Return the course's movie and its truth, 48 frames of 256 × 256, always the same."
     cells = {"nuclei": 24, "dic": 12, "phase": 80}[modality]
     return simulate_movie(48, (256, 256), cells, modality, seed=22, cycle=32.0, death=0.008)
 
-# %% ../nbs/02_simulate.ipynb #c065
+# %% ../nbs/02_simulate.ipynb #c077
 def check_sizes(frames, shape, cells, seed, spacing):
     "Return shape and spacing as tuples; `InputError` where no movie could have them."
     shape = tuple(int(s) for s in np.atleast_1d(shape))

@@ -25,7 +25,7 @@ def _complain(rows, text):  # the offending rows, the message with {columns}
     raise InputError(text.format(**rows.iloc[:1].to_dict("records")[0]) + more)
 
 
-def _numbers(table, column, who):
+def _numbers(table, column, source):
     "Return the values of a column as floats, whatever its type says; they must be finite numbers."
     kind = getattr(table[column].dtype, "kind", "O")
     try:
@@ -33,34 +33,36 @@ def _numbers(table, column, who):
     except (TypeError, ValueError):
         values = None
     if values is None:
-        raise InputError(f"{who}: column {column} holds values that are no numbers. Convert it")
+        raise InputError(f"{source}: column {column} holds values that are no numbers. Convert it")
     where = ", ".join(f"{k} {{{k}}}" for k in ("frame", "label", "track") if k in table)
-    text = f"{who}: {column} is {{{column}}} in {where}. Remove or repair it"
+    text = f"{source}: {column} is {{{column}}} in {where}. Remove or repair it"
     _complain(table[~np.isfinite(values)], text)
     return values
 
 # %% ../nbs/01_tracks.ipynb #c013
 def check_columns(
     table: pd.DataFrame,
-    who: str,  # for messages
+    source: str,  # what the table is, for messages
     whole: Sequence[str],  # columns that must hold whole numbers
     real: Sequence[str] = (),  # columns that must hold numbers
 ) -> pd.DataFrame:
     "Return the table with a fresh index, `whole` as int, `real` as float; or `InputError`."
     if not isinstance(table, pd.DataFrame):
-        raise InputError(f"{who}: a {type(table).__name__}. Give a pandas DataFrame")
+        raise InputError(f"{source}: a {type(table).__name__}. Give a pandas DataFrame")
     needed = [*whole, *real]
-    if lost := [c for c in needed if c not in table.columns]:
-        raise InputError(f"{who}: no column {', '.join(lost)}. Needed are {', '.join(needed)}")
+    if missing := [c for c in needed if c not in table.columns]:
+        raise InputError(
+            f"{source}: no column {', '.join(missing)}. Needed are {', '.join(needed)}"
+        )
     if not table.columns.is_unique:
-        raise InputError(f"{who}: two columns have the same name. Rename one")
+        raise InputError(f"{source}: two columns have the same name. Rename one")
     table = table.reset_index(drop=True)
     for column in table.columns:
         if column not in needed and not pd.api.types.is_numeric_dtype(table[column]):
             continue
-        values = _numbers(table, column, who)
+        values = _numbers(table, column, source)
         if column in whole and table[column].dtype != np.int64:
-            text = f"{who}: {column} is {{{column}}}. Give whole numbers"
+            text = f"{source}: {column} is {{{column}}}. Give whole numbers"
             _complain(table[values != np.round(values)], text)
             table[column] = values.astype(np.int64)
         elif column in real and table[column].dtype.kind != "f":
@@ -146,11 +148,11 @@ def _check_ids(cells):
     _complain(cells[cells.track < 1], text)
     text = "cells: track {track} has two cells in frame {frame}. Give one of them its own track"
     _complain(cells[cells.duplicated(["frame", "track"])], text)
-    seen = cells[cells.observed.astype(bool)] if "observed" in cells else cells
+    observed = cells[cells.observed.astype(bool)] if "observed" in cells else cells
     text = "cells: label {label} in frame {frame}. Labels count from 1; 0 is background"
-    _complain(seen[seen.label < 1], text)
+    _complain(observed[observed.label < 1], text)
     text = "cells: label {label} occurs twice in frame {frame}. A label names one cell of a frame"
-    _complain(seen[seen.duplicated(["frame", "label"])], text)
+    _complain(observed[observed.duplicated(["frame", "label"])], text)
 
 
 def _check_spans(cells, lineage):
@@ -158,8 +160,8 @@ def _check_spans(cells, lineage):
     spans = cells.groupby("track").frame.agg(["min", "max"])
     empty = lineage[~lineage.track.isin(spans.index)]
     _complain(empty, "lineage: track {track} has no cell. Remove its row")
-    if len(lost := spans.index.difference(lineage.track)):
-        raise InputError(f"lineage: no row for track {lost[0]}, which has cells. Add one")
+    if len(missing := spans.index.difference(lineage.track)):
+        raise InputError(f"lineage: no row for track {missing[0]}, which has cells. Add one")
     found = lineage.join(spans, on="track")
     _complain(
         found[(found.start != found["min"]) | (found.end != found["max"])],
@@ -185,14 +187,9 @@ def check_tracks(tracks: Any) -> None:  # Tracks
         )
 
 # %% ../nbs/01_tracks.ipynb #c030
-class Tracks:
-    """Cells with a `track` column and the `lineage` of these tracks, checked when made.
-
-    `cells` has one row per cell and frame: frame, label, track, y, x (z first in 3D), features.
-    `lineage` has one row per track: track, start, end, parent (0 = none), fate.
-    `labels` is a Movie whose pixel values are `cells.label`.
-    Rows with `observed == False` are interpolated: label 0.
-    """
+#| code-fold: false
+class TrackTables:
+    "Cells with a `track` column and the lineage of these tracks, checked when made."
 
     def __init__(
         self,
@@ -219,14 +216,15 @@ class Tracks:
         "The label Movie, if there is one. `with_labels` gives another."
         return self._labels
 
-    def with_labels(self, labels: Any) -> "Tracks":  # Movie of label images, or an array
-        "Return Tracks of the same cells with these label images, checked."
-        return Tracks(self.cells, self.lineage, labels, self.max_children, self.notes)
-
     @property
     def axes(self) -> list[str]:
         "The names of the coordinate columns: ['y', 'x'] or ['z', 'y', 'x']."
         return axes_of(self.cells)
+
+# %% ../nbs/01_tracks.ipynb #c032
+#| code-fold: false
+class TrackEvents(TrackTables):
+    "Tables of tracks, and what can be asked of them."
 
     def __len__(self):
         return len(self.lineage)
@@ -239,13 +237,6 @@ class Tracks:
         if len(rows) == 0:
             raise KeyError(f"no track {track}. `lineage.track` lists them")
         return rows.sort_values("frame")
-
-    def __repr__(self):
-        counts = f"{len(self.cells)} cells, {len(self.divisions())} divisions"
-        return f"Tracks({len(self)} tracks, {counts})"
-
-    def _repr_html_(self):
-        return tracks_card(self)
 
     def links(self) -> tuple[np.ndarray, np.ndarray]:
         "Return (src, dst), rows of `cells`: along each track in time, then parent to child."
@@ -263,6 +254,27 @@ class Tracks:
         "Return the rows of `lineage` whose fate is died."
         return self.lineage[self.lineage.fate == "died"]
 
+    def _repr_html_(self):
+        return tracks_card(self)
+
+# %% ../nbs/01_tracks.ipynb #c034
+class Tracks(TrackEvents):
+    """Cells with a `track` column and the `lineage` of these tracks, checked when made.
+
+    `cells` has one row per cell and frame: frame, label, track, y, x (z first in 3D), features.
+    `lineage` has one row per track: track, start, end, parent (0 = none), fate.
+    `labels` is a Movie whose pixel values are `cells.label`.
+    Rows with `observed == False` are interpolated: label 0.
+    """
+
+    def __repr__(self):
+        counts = f"{len(self.cells)} cells, {len(self.divisions())} divisions"
+        return f"Tracks({len(self)} tracks, {counts})"
+
+    def with_labels(self, labels: Any) -> "Tracks":  # Movie of label images, or an array
+        "Return Tracks of the same cells with these label images, checked."
+        return Tracks(self.cells, self.lineage, labels, self.max_children, self.notes)
+
     def joined(self) -> "Tracks":
         "Return Tracks in which each parent with one child and that child are one track."
         return _joined(self)
@@ -277,10 +289,7 @@ class Tracks:
 
     @classmethod
     def from_networkx(
-        cls,
-        graph: Any,  # DiGraph; nodes hold frame, label, y, x, edges are links
-        labels: Any = None,
-        max_children: int | None = 2,
+        cls, graph: Any, labels: Any = None, max_children: int | None = 2
     ) -> "Tracks":
         "Return the Tracks of such a graph; where nodes hold no track, edges make the tracks."
         return _from_networkx(graph, labels, max_children)
@@ -289,7 +298,7 @@ class Tracks:
         "Return (data, graph, properties) for napari's tracks layer."
         return _to_napari(self)
 
-# %% ../nbs/01_tracks.ipynb #c042
+# %% ../nbs/01_tracks.ipynb #c046
 def from_links(
     cells: pd.DataFrame,  # one row per cell and frame
     src: Sequence[int] | np.ndarray,  # row numbers: cell `dst` came from cell `src`
@@ -310,7 +319,7 @@ def from_links(
     lineage = make_lineage(cells, parents, labels if movie is None else movie)
     return Tracks(cells, lineage, labels, max_children)
 
-# %% ../nbs/01_tracks.ipynb #c043
+# %% ../nbs/01_tracks.ipynb #c047
 #| code-fold: false
 def _connected(count, src, dst):
     "Return for each of `count` nodes the number of its connected component."
@@ -329,7 +338,7 @@ def _number_by_appearance(values, order):
     renamed[order] = rank[index]
     return renamed
 
-# %% ../nbs/01_tracks.ipynb #c044
+# %% ../nbs/01_tracks.ipynb #c048
 def check_links(
     cells: pd.DataFrame,  # checked cells
     src: Sequence[int] | np.ndarray,
@@ -360,7 +369,7 @@ def check_links(
 def _row_numbers(a):
     return np.asarray(a).astype(int, casting="same_kind") if np.size(a) else np.zeros(0, int)
 
-# %% ../nbs/01_tracks.ipynb #c048
+# %% ../nbs/01_tracks.ipynb #c052
 #| code-fold: false
 def _links(tracks):
     cells, lineage = tracks.cells, tracks.lineage
@@ -376,7 +385,7 @@ def _links(tracks):
     dst = np.concatenate([order[1:][same], first[child_at]]).astype(int)
     return src, dst
 
-# %% ../nbs/01_tracks.ipynb #c053
+# %% ../nbs/01_tracks.ipynb #c057
 #| code-fold: false
 def _divisions(tracks):
     child = tracks.lineage[tracks.lineage.parent != 0]
@@ -386,7 +395,7 @@ def _divisions(tracks):
     end = tracks.lineage.set_index("track").end.reindex(mother).to_numpy(int)
     return pd.DataFrame({"parent": mother, "frame": end, "children": list(children)})
 
-# %% ../nbs/01_tracks.ipynb #c058
+# %% ../nbs/01_tracks.ipynb #c062
 #| code-fold: false
 def _joined(tracks):
     lineage = tracks.lineage
@@ -404,7 +413,7 @@ def _joined(tracks):
     table["fate"] = table.track.map(last_fate)
     return Tracks(cells, table, tracks.labels, tracks.max_children, tracks.notes)
 
-# %% ../nbs/01_tracks.ipynb #c066
+# %% ../nbs/01_tracks.ipynb #c070
 #| code-fold: false
 def _relabelled(tracks):
     labels = tracks.labels
@@ -416,7 +425,8 @@ def _relabelled(tracks):
     start = np.searchsorted(frame, np.arange(len(labels) + 1))
 
     def paint(t):
-        image, rows = labels[t], slice(start[t], start[t + 1])
+        image = labels[t]
+        rows = slice(start[t], start[t + 1])
         known = np.concatenate([[0], label[rows]])
         ids = np.concatenate([[0], track[rows]])
         at = np.searchsorted(known, image).clip(max=len(known) - 1)
@@ -425,7 +435,7 @@ def _relabelled(tracks):
     times = range(len(labels))
     return labels.like(LazyFrames(times, times, paint))
 
-# %% ../nbs/01_tracks.ipynb #c070
+# %% ../nbs/01_tracks.ipynb #c074
 #| code-fold: false
 def _to_networkx(tracks):
     import networkx as nx
@@ -439,7 +449,7 @@ def _to_networkx(tracks):
     return graph
 
 
-def _from_networkx(graph, labels, max_children):
+def _from_networkx(graph, labels, max_children):  # nodes hold frame, label, y, x; edges are links
     row = {node: i for i, node in enumerate(graph)}
     edges = np.array([(row[a], row[b]) for a, b in graph.edges], int).reshape(-1, 2)
     needed = {} if row else {"columns": ["frame", "label", "track", "y", "x"]}
@@ -448,7 +458,8 @@ def _from_networkx(graph, labels, max_children):
         return from_links(cells, *edges.T, labels, max_children)
     cells = check_cells(cells)
     src, dst = check_links(cells, *edges.T)
-    parent, child = cells.track.to_numpy()[src], cells.track.to_numpy()[dst]
+    track = cells.track.to_numpy()
+    parent, child = track[src], track[dst]
     pairs = zip(child.tolist(), parent.tolist(), strict=True)
     lineage = make_lineage(cells, {b: a for b, a in pairs if a != b}, labels)
     if "fates" in graph.graph:
@@ -464,7 +475,7 @@ def _to_napari(tracks):
     data = cells[["track", "frame", *tracks.axes]].to_numpy(float)
     return data, graph, {k: cells[k].to_numpy() for k in cells.columns}
 
-# %% ../nbs/01_tracks.ipynb #c076
+# %% ../nbs/01_tracks.ipynb #c080
 def tracks_card(tracks: Tracks) -> str:
     "Return a picture of the trails, a colour per track, and five numbers, as HTML."
     from matplotlib import colormaps

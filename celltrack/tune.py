@@ -22,7 +22,7 @@ import pandas as pd
 from tyro.conf import Positional, arg
 
 from .compare import Case, judge, open_case
-from .formats.dataset import find_movie
+from .formats.dataset import open_sequence
 from .movie import InputError, atomic
 from .segment.choose import write_json
 from .tracks import Tracks
@@ -118,16 +118,19 @@ def link_deepsort(setting, case, features):
     linker = DeepSort.reference(**{k: v for k, v in setting.items() if k not in FILTERS})
     return linker.link(cells.drop(columns="row"), case.movie, embeddings=features[cells.row])
 
-
+# %% ../nbs/62_tune.ipynb #c019
 def train_segmentation(options, report):  # a TrainUnet
     "Train a network to find cells, judged on held-out frames while it trains."
+    import torch
+
     from celltrack.learn.train import train_network
     from celltrack.segment.augment import Augment, Crops
     from celltrack.segment.generalist import HeldOut, model_of, sources_of
     from celltrack.segment.unet import cell_loss
 
     sources, held = sources_of(options)
-    model = model_of(options)
+    torch.manual_seed(options.seed)
+    model, fabric = model_of(options), options.open_fabric()
     augment = Augment() if options.augment else Augment.none()
     weighted = [([source], options.crops) for source in sources]
     crops = Crops(weighted, options.size, augment, options.border, model=model)
@@ -135,10 +138,19 @@ def train_segmentation(options, report):  # a TrainUnet
     def watch(log):
         report(int(log.step.iloc[-1]), float(log.score.iloc[-1]))
 
-    config, out = options.config(), options.out
-    train_network(model, crops, cell_loss, config, out, HeldOut(held), watch=watch)
+    train_network(
+        model,
+        crops,
+        cell_loss,
+        options.config(),
+        options.out,
+        HeldOut(held),
+        fabric,
+        watch,
+        resume=options.resume,
+    )
 
-# %% ../nbs/62_tune.ipynb #c019
+# %% ../nbs/62_tune.ipynb #c020
 def try_network(
     setting: dict,
     report: Callable[[int, float], None],
@@ -158,7 +170,7 @@ def try_network(
         train_segmentation(TrainUnet(data, Path(folder), **fixed, **setting), report)
     return float(pd.read_csv(Path(folder) / "log.csv").score.max())
 
-# %% ../nbs/62_tune.ipynb #c023
+# %% ../nbs/62_tune.ipynb #c024
 #| code-fold: false
 def open_study(
     path: str | Path,  # file of the trials
@@ -185,7 +197,7 @@ def open_study(
             found.enqueue_trial(setting, skip_if_exists=True)
     return found
 
-# %% ../nbs/62_tune.ipynb #c024
+# %% ../nbs/62_tune.ipynb #c025
 def open_storage(path):
     "Return the file of trials, with a heartbeat: trials of a dead process are put back in line."
     import optuna
@@ -208,8 +220,26 @@ def points(space: dict[str, tuple]) -> list[dict]:
     "Return all settings of a space, the last parameter varying fastest."
     return [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
 
-# %% ../nbs/62_tune.ipynb #c025
+# %% ../nbs/62_tune.ipynb #c026
 #| code-fold: false
+def run_trial(trial, space, objective):  # an Optuna trial; parameter: values
+    "Return the score of the setting that a trial proposes; a hopeless one is stopped."
+    import optuna
+
+    setting = {k: trial.suggest_categorical(k, values) for k, values in space.items()}
+
+    def report(step, value):
+        trial.report(value, step)
+        if trial.should_prune():
+            raise optuna.TrialPruned()
+
+    return objective(setting, report, trial.number)
+
+# %% ../nbs/62_tune.ipynb #c028
+#| code-fold: false
+FAILURES = 10  # trials that may fail before the first is finished
+
+
 def search(
     path: str | Path,  # file of the trials
     study: str,
@@ -224,22 +254,25 @@ def search(
     done = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
     found = open_study(path, study, grid, seed)
 
+    failed: list[InputError] = []
+
     def one(trial):
-        setting = {k: trial.suggest_categorical(k, values) for k, values in SPACES[study].items()}
+        try:
+            return run_trial(trial, SPACES[study], objective)
+        except InputError as error:
+            failed.append(error)
+            raise
 
-        def report(step, value):
-            trial.report(value, step)
-            if trial.should_prune():
-                raise optuna.TrialPruned()
+    def give_up(found, trial):
+        if len(failed) >= FAILURES and not found.get_trials(deepcopy=False, states=done):
+            raise failed[-1]
 
-        return objective(setting, report, trial.number)
-
-    stop = optuna.study.MaxTrialsCallback(trials, done)
+    callbacks = [optuna.study.MaxTrialsCallback(trials, done), give_up]
     if len(found.get_trials(deepcopy=False, states=done)) < trials:
-        found.optimize(one, callbacks=[stop], catch=(InputError,))
+        found.optimize(one, callbacks=callbacks, catch=(InputError,))
     return found
 
-# %% ../nbs/62_tune.ipynb #c030
+# %% ../nbs/62_tune.ipynb #c033
 #| code-fold: false
 def importance(study: Any) -> dict[str, float]:  # an Optuna study
     "Return {parameter: importance}, sum 1, largest first; all 0 where nothing could be told."
@@ -255,7 +288,7 @@ def importance(study: Any) -> dict[str, float]:  # an Optuna study
         warnings.simplefilter("ignore")
         return none | get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
 
-# %% ../nbs/62_tune.ipynb #c031
+# %% ../nbs/62_tune.ipynb #c034
 def trials_table(study: Any) -> pd.DataFrame:  # an Optuna study
     "Return a table of the finished trials, best first: number, state, score, the parameters."
     finished = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
@@ -285,10 +318,10 @@ def slices(study: Any) -> Any:  # an Optuna study
     axes[1].set_ylabel("score")
     return figure
 
-# %% ../nbs/62_tune.ipynb #c035
+# %% ../nbs/62_tune.ipynb #c038
 Study = Literal["segmentation", "appearance", "sort", "sort-template", "deepsort"]
 
-# %% ../nbs/62_tune.ipynb #c036
+# %% ../nbs/62_tune.ipynb #c039
 @dataclass
 class Tune:
     "Search for good settings; trials are kept, so a search goes on, also in several processes."
@@ -313,12 +346,15 @@ class Tune:
             )
         if find_spec("optuna") is None:
             raise InputError("tune needs optuna: pip install celltrack[tune]")
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
         for path in self.data:
-            find_movie(path)
+            open_sequence(path)
         open_study(self.out / "trials.db", self.study, self.grid, self.seed)
         print(finish(self, search_together(self)))
 
-# %% ../nbs/62_tune.ipynb #c037
+# %% ../nbs/62_tune.ipynb #c040
 def search_together(options):  # a Tune
     "Search in this process and in others beside it; return the study."
     context = multiprocessing.get_context("spawn")
@@ -357,7 +393,7 @@ def tracker_trial(study, cases, features, setting, report, number):
     "Return the score of a setting of a tracker."
     return try_tracker(setting, report, study, cases, features)
 
-# %% ../nbs/62_tune.ipynb #c038
+# %% ../nbs/62_tune.ipynb #c041
 def network_trial(options, setting, report, number):
     "Return the score of a network that was trained with a setting, in a folder of its own."
     fixed = {
@@ -368,7 +404,7 @@ def network_trial(options, setting, report, number):
     folder = options.out / options.study / f"trial{number:03d}"
     return try_network(setting, report, options.study, options.data, folder, **fixed)
 
-# %% ../nbs/62_tune.ipynb #c039
+# %% ../nbs/62_tune.ipynb #c042
 def parts_of(options):
     "Return (Cases, embeddings of their cells), to choose by and to judge by."
     cases = [open_case(path, options.labels) for path in options.data]
@@ -386,7 +422,7 @@ def embeddings_of(options, cases):
     embedder = open_embedder(best if best.exists() else "reid")
     return [embedder.embed(case.movie, case.cells) for case in cases]
 
-# %% ../nbs/62_tune.ipynb #c040
+# %% ../nbs/62_tune.ipynb #c043
 DEFAULTS = {
     "sort": {"gate": 1.25, "max_age": 1, "min_hits": 1},
     "sort-template": {"max_age": 1, "min_hits": 3, "iou_threshold": 0.3},
@@ -400,7 +436,7 @@ DEFAULTS = {
     },
 }
 
-# %% ../nbs/62_tune.ipynb #c041
+# %% ../nbs/62_tune.ipynb #c044
 def finish(options, study):
     "Write table, picture and best setting of a study; return what to print."
     name, out, table = options.study, options.out, trials_table(study)

@@ -104,8 +104,8 @@ def _rewired(frame, before, rng, rate):
     """Return `before` with links lost, switched between two cells of a frame, and invented, many of
     them across frames."""
     n, before = len(frame), np.where(rng.random(len(frame)) < 0.03 * rate, -1, before)
-    some = np.flatnonzero(rng.random(n) < 0.08 * rate)
-    a, b = some[:-1:2], some[1::2]
+    switched = np.flatnonzero(rng.random(n) < 0.08 * rate)
+    a, b = switched[:-1:2], switched[1::2]
     a, b = a[frame[a] == frame[b]], b[frame[a] == frame[b]]
     before[a], before[b] = before[b], before[a]
     earlier = np.searchsorted(frame, frame)  # rows of earlier frames come first

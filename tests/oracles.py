@@ -1,5 +1,5 @@
 """What the programs that others trust say of a pair of trackings. Plain arrays and loops: no score
-of celltrack is used."""
+of celltrack is used, only its names of the operations and of what motmetrics counts."""
 
 from functools import cached_property
 from typing import NamedTuple
@@ -15,53 +15,23 @@ from ctc_metrics.utils.representations import (
 from skimage.metrics import adapted_rand_error, contingency_table, variation_of_information
 from trackeval.metrics import HOTA, Identity
 
+from celltrack.score.ctc import OPERATIONS
+from celltrack.score.mot import MOTMETRICS
+
 TOLERANCES = range(4)
 # our names: those of py-ctcmetrics
-CHALLENGE = {
-    k: k
-    for k in (
-        "SEG",
-        "DET",
-        "TRA",
-        "LNK",
-        "OP_CSB",
-        "OP_CTB",
-        "CT",
-        "TF",
-        "CCA",
-        "CHOTA",
-        "AOGM",
-        "AOGM_0",
-    )
-}
-CHALLENGE |= {
-    "HOTA(marker)": "HOTA",
-    **{k: f"AOGM_{k}" for k in ("NS", "FN", "FP", "ED", "EA", "EC")},
-}
+SCORES = ("SEG", "DET", "TRA", "LNK", "OP_CSB", "OP_CTB", "CT", "TF", "CCA", "CHOTA")
+CHALLENGE = {k: k for k in (*SCORES, "AOGM", "AOGM_0")}
+CHALLENGE |= {"HOTA(marker)": "HOTA", **{k: f"AOGM_{k}" for k in OPERATIONS}}
 WITHIN = {k: k for k in ("BC", "BIO", "OP_CLB")} | {
     f"division {k.upper()}": f"{k}_div" for k in ("tp", "fp", "fn")
 }
-# our names: those of motmetrics
-CLEAR = {
-    "objects": "num_objects",
-    "detections": "num_predictions",
-    "matches": "num_detections",
-    "misses": "num_misses",
-    "false positives": "num_false_positives",
-    "switches": "num_switches",
-    "fragmentations": "num_fragmentations",
-    "transfers": "num_transfer",
-    "ascends": "num_ascend",
-    "migrations": "num_migrate",
-    "MT": "mostly_tracked",
-    "PT": "partially_tracked",
-    "ML": "mostly_lost",
+# our names: those of motmetrics. A wrong pair fails: our numbers do not come from this table
+CLEAR = MOTMETRICS | {
     "identities": "num_unique_objects",
-    "frames": "num_frames",
     "MOTA": "mota",
     "precision": "precision",
     "recall": "recall",
-    "IDTP": "idtp",
     "IDF1": "idf1",
     "IDP": "idp",
     "IDR": "idr",
@@ -131,9 +101,8 @@ class Case:
 
 
 def rows_of(tracks):
-    return sorted(
-        zip(*(tracks.cells[k].tolist() for k in ("track", "frame", "label")), strict=True)
-    )
+    "Return (track, frame, label) of each cell, in order."
+    return sorted(tracks.cells[["track", "frame", "label"]].itertuples(index=False, name=None))
 
 
 def parents_of(tracks):
@@ -153,25 +122,26 @@ def answer(function, *arguments, **options):
 
 
 def as_files(tracks):
-    """Return (rows L B E P in order of time, {(frame, label): L}), one L for each piece of a track
-    without a gap.
+    """Return (rows L B E P in order of time, {(frame, label): L}), one L for each stretch of a
+    track without a gap.
 
     The order of rows has no meaning in the challenge, but py-ctcmetrics joins one-child chains
     rightly only in this one.
     """
-    pieces, last = [], {}  # (track, its cells); of each track its last piece
+    stretches = []  # (track, its cells)
+    last = {}  # the last stretch of each track
     for track, t, label in rows_of(tracks):
-        if track not in last or pieces[-1][1][-1][0] < t - 1:
-            pieces.append((track, []))
-        pieces[-1][1].append((t, label))
-        last[track] = len(pieces) - 1
-    parent, rows, names = parents_of(tracks), [], {}
-    number = {
-        k: n for n, k in enumerate(sorted(range(len(pieces)), key=lambda k: pieces[k][1][0]), 1)
-    }
+        if track not in last or stretches[-1][1][-1][0] < t - 1:
+            stretches.append((track, []))
+        stretches[-1][1].append((t, label))
+        last[track] = len(stretches) - 1
+    parent = parents_of(tracks)
+    in_time = sorted(range(len(stretches)), key=lambda k: stretches[k][1][0])
+    number = {k: n for n, k in enumerate(in_time, 1)}
+    rows, names = [], {}
     for k, n in number.items():
-        track, cells = pieces[k]
-        before = k - 1 if k and pieces[k - 1][0] == track else last.get(parent[track])
+        track, cells = stretches[k]
+        before = k - 1 if k and stretches[k - 1][0] == track else last.get(parent[track])
         rows.append([n, cells[0][0], cells[-1][0], number.get(before, 0)])
         names |= dict.fromkeys(cells, n)
     return np.array(rows, int).reshape(-1, 4), names
@@ -202,7 +172,7 @@ def ctcmetrics(case):
     }
     stats = answer(count_acyclic_graph_correction_operations, truth, result, *labels, *mapped)
     if stats:
-        say |= {f"AOGM_{k}": stats[k] for k in ("NS", "FN", "FP", "ED", "EA", "EC")}
+        say |= {f"AOGM_{k}": stats[k] for k in OPERATIONS}
         say |= dict(zip(("TRA", "AOGM", "AOGM_0"), peer.tra(**stats), strict=True))
         say |= {"DET": peer.det(**stats), "LNK": answer(peer.lnk, **stats)}
         say |= {
@@ -218,11 +188,8 @@ def ctcmetrics(case):
         say |= {f"BC({i})": bc, f"BIO({i})": peer.bio(say["CT"], say["TF"], bc, say["CCA"])}
         if say.get("LNK") is not None:
             say[f"OP_CLB({i})"] = peer.op_clb(say["LNK"], say[f"BIO({i})"])
-    return {
-        k: v
-        for k, v in (say | joined_scores(truth, result, labels, mapped)).items()
-        if v is not None
-    }
+    say |= joined_scores(truth, result, labels, mapped)
+    return {name: value for name, value in say.items() if value is not None}
 
 
 def tf(truth, labels, *mapped):
@@ -238,20 +205,18 @@ def joined_scores(truth, result, labels, mapped):
     "Return what py-ctcmetrics computes after it has joined one-child chains."
     if not len(truth) or not len(result):
         return {}
-    (a, *mine), (b, *theirs) = (
-        merge_tracks(*side) for side in zip((truth, result), labels, mapped, strict=True)
-    )
+    a, *mine = merge_tracks(truth, labels[0], mapped[0])
+    b, *theirs = merge_tracks(result, labels[1], mapped[1])
 
     def whole(frames):  # it trips over an empty list, which is an array of float
         return [np.array(f, int) for f in frames]
 
     (labels_a, mapped_a), (labels_b, mapped_b) = map(whole, mine), map(whole, theirs)
-    data, say = (labels_a, labels_b, mapped_a, mapped_b), {}
-    for metric in (peer.hota, peer.mota, peer.idf1):
-        say |= answer(metric, *data) or {}
-    return (
-        say | (answer(peer.chota, a, b, *data) or {}) | (answer(peer.faf, labels_b, mapped_b) or {})
-    )
+    data = labels_a, labels_b, mapped_a, mapped_b
+    said = [answer(metric, *data) for metric in (peer.hota, peer.mota, peer.idf1)]
+    said.append(answer(peer.chota, a, b, *data))
+    said.append(answer(peer.faf, labels_b, mapped_b))
+    return {name: value for numbers in said if numbers for name, value in numbers.items()}
 
 
 # TrackEval and motmetrics -------------------------------------------------------------------------
@@ -260,9 +225,9 @@ SIMILARITY = {
     "marker": lambda f: f.covered,
     "mask": lambda f: f.iou,
     "box": lambda f: box_iou(f.truth.box, f.result.box),
-    "point": lambda f: 1 - f.apart / GATE,
+    "point": lambda f: 1 - f.apart / MAX_DISTANCE,
 }
-GATE = 6.0
+MAX_DISTANCE = 6.0
 
 
 def box_iou(a, b):
@@ -293,7 +258,7 @@ def identities(tracks, join):
     return {(t, label): number[root_of[track]] for track, t, label in rows_of(tracks)}
 
 
-class Sequence:
+class PeerMovie:
     """A case as TrackEval and motmetrics take it: identities, similarities and possible pairs of
     each frame."""
 
@@ -306,38 +271,32 @@ class Sequence:
                 for t, cells in enumerate(frames)
             ]
 
-        self.truth, self.result = (
-            of(sides[0], [f.truth for f in case.frames]),
-            of(sides[1], [f.result for f in case.frames]),
-        )
+        self.truth = of(sides[0], [f.truth for f in case.frames])
+        self.result = of(sides[1], [f.result for f in case.frames])
         self.sizes = {
             f"num_{who}_{what}": n
             for who, names in zip(("gt", "tracker"), sides, strict=True)
             for what, n in (("ids", len(set(names.values()))), ("dets", len(names)))
         }
         self.similarity = [SIMILARITY[matching](f).clip(min=0) for f in case.frames]
-        self.possible = [
-            s > 0.5
-            if matching == "marker"
-            else f.apart <= GATE
-            if matching == "point"
-            else s >= 0.5
-            for s, f in zip(self.similarity, case.frames, strict=True)
-        ]
         self.apart = [f.apart for f in case.frames]
+        if matching == "marker":
+            self.possible = [s > 0.5 for s in self.similarity]
+        elif matching == "point":
+            self.possible = [apart <= MAX_DISTANCE for apart in self.apart]
+        else:
+            self.possible = [s >= 0.5 for s in self.similarity]
 
     @property
     def tied(self):
         """Whether a cell has two possible partners, equally similar and equally far away: any
         choice between them is right."""
-        rows = [
-            (t, side, k, s[i, j], d[i, j])
-            for t, (p, s, d) in enumerate(
-                zip(self.possible, self.similarity, self.apart, strict=True)
-            )
-            for i, j in zip(*np.nonzero(p), strict=True)
-            for side, k in enumerate((i, j))
-        ]
+        rows = []
+        frames = zip(self.possible, self.similarity, self.apart, strict=True)
+        for t, (possible, similarity, apart) in enumerate(frames):
+            for i, j in np.argwhere(possible).tolist():
+                pair = similarity[i, j], apart[i, j]
+                rows += [(t, "truth", i, *pair), (t, "result", j, *pair)]
         return len(set(rows)) < len(rows)
 
     def trackeval(self):
@@ -367,48 +326,36 @@ class Sequence:
         nearer centres are better by a hair, as in ours.
         """
         log = motmetrics.MOTAccumulator(auto_id=True)
-        for a, b, s, possible, apart in zip(
-            self.truth, self.result, self.similarity, self.possible, self.apart, strict=True
-        ):
-            order = np.argsort(
-                [-log.last_match.get(k, -1) for k in a.tolist()], kind="stable"
-            ).astype(int)
-            log.update(a[order], b, np.where(possible, 1 - s + 1e-11 * apart, np.nan)[order])
+        pairs = self.similarity, self.possible, self.apart
+        for a, b, s, possible, apart in zip(self.truth, self.result, *pairs, strict=True):
+            last = np.array([log.last_match.get(k, -1) for k in a.tolist()], int)
+            order = np.argsort(-last, kind="stable")
+            cost = np.where(possible, 1 - s + 1e-11 * apart, np.nan)
+            log.update(a[order], b, cost[order])
         return log
 
 
 def clear(*logs):  # motmetrics' accumulators, one per movie
     "Return the numbers of motmetrics 1.4.0 by its own names, of all these movies together."
-    names = [*CLEAR.values(), "motp"]
-    return (
-        motmetrics.metrics.create()
-        .compute_many(
-            logs, metrics=names, names=[*map(str, range(len(logs)))], generate_overall=True
-        )
-        .loc["OVERALL"]
-        .to_dict()
+    movies = [str(k) for k in range(len(logs))]
+    table = motmetrics.metrics.create().compute_many(
+        logs, metrics=[*CLEAR.values(), "motp"], names=movies, generate_overall=True
     )
+    return table.loc["OVERALL"].to_dict()
 
 
 # scikit-image -------------------------------------------------------------------------------------
 
 
-def pixel_pairs(
-    a, b
-):  # label images of one frame, or of a movie with labels that differ in each frame; 0 is no cell
+def adapted_rand(a, b):  # label images of a frame, or of a movie that uses no label in two frames
     """Return scikit-image's adapted Rand error. Its precision, by the documentation over the
     result, is over the truth."""
     found = answer(adapted_rand_error, a, b)
-    return (
-        dict(zip(("adapted Rand error", "Rand recall", "Rand precision"), found, strict=True))
-        if found
-        else {}
-    )
+    names = "adapted Rand error", "Rand recall", "Rand precision"
+    return dict(zip(names, found, strict=True)) if found else {}
 
 
-def information(
-    a, b
-):  # label images of one frame, or of a movie with labels that differ in each frame
+def information(a, b):  # as in `adapted_rand`
     "Return scikit-image's variation of information, and the Rand index of its table."
     split, merge = variation_of_information(a, b)
     table = contingency_table(a, b, sparse_type="array")
@@ -416,13 +363,6 @@ def information(
     def pairs(n):
         return (n * (n - 1)).sum() / 2
 
-    whole, rows, columns = (
-        pairs(np.array([a.size])),
-        pairs(table.sum(axis=1)),
-        pairs(table.sum(axis=0)),
-    )
-    return {
-        "VI split": split,
-        "VI merge": merge,
-        "Rand index": 1 - (rows + columns - 2 * pairs(table.data)) / whole,
-    }
+    apart = pairs(table.sum(axis=1)) + pairs(table.sum(axis=0)) - 2 * pairs(table.data)
+    rand_index = 1 - apart / pairs(np.array([a.size]))
+    return {"VI split": split, "VI merge": merge, "Rand index": rand_index}

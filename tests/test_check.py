@@ -29,10 +29,10 @@ def good_cells():
         py("#| default_exp shapes"),
         py("#| export\nimport numpy as np\n\nfrom celltrack.movie import Movie"),
         py("import matplotlib.pyplot as plt"),
-        py("plt.plot([1, 2])", PNG),
+        py("#| fig-alt: A line.\nplt.plot([1, 2])", PNG),
         md("## First"),
         py("def naive(a): return a"),
-        py("naive(1)", PNG),
+        py("#| fig-alt: A dot.\nnaive(1)", PNG),
         py(
             "#| exports\ndef shape(a: list) -> tuple:  # an array\n"
             '    "Return its shape."\n    from pathlib import Path\n    return np.shape(a)'
@@ -40,8 +40,12 @@ def good_cells():
         *(py(f"assert shape(np.zeros({n})) == ({n},)") for n in range(8)),
         md("## Second"),
         py("print(2 + 2)", PRINTED),
-        py("plt.plot([2, 1])", PNG),
-        py("#| real\nframe = Movie(np.zeros((1, 4, 4)))[0]\nplt.imshow(frame)", PNG),
+        py("#| fig-alt: A line.\nplt.plot([2, 1])", PNG),
+        py(
+            "#| real\n#| fig-alt: A frame.\n"
+            "frame = Movie(np.zeros((1, 4, 4)))[0]\nplt.imshow(frame)",
+            PNG,
+        ),
         *(md("More.") for _ in range(14)),
         md("## Putting it together"),
         md("## Summary"),
@@ -144,6 +148,7 @@ BAD = [
     (check.real_cells_stand_alone, put(py("frame.mean()"))),
     (check.real_cells_stand_alone, put(py("def f(): return frame"))),
     (check.cells_are_short, put(py("x = 1\n" * 41))),
+    (check.pictures_have_alt_text, put(py("plt.plot([3])", PNG))),
     (check.directives_are_yaml, put(py("#| fig-alt: a box: half-open\nx = 1"))),
     (check.outputs_are_stored, put(py("print(1)"))),
     (

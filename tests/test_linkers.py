@@ -6,8 +6,12 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from celltrack.measure import measure_movie
 from celltrack.movie import InputError, Movie
 from celltrack.pipeline import TRACKERS, open_tracker
+from celltrack.simulate import simulate_movie
+from celltrack.track.divide import Divide
+from celltrack.track.sort import Sort
 from celltrack.tracks import check_tracks
 
 LINKERS = sorted(TRACKERS)
@@ -76,3 +80,16 @@ def test_edges(name, ndim):
     bad = some.assign(y=[10, np.nan, 11, 30])
     with pytest.raises(InputError, match="frame 0, label 2"):
         linker.link(bad, movie)
+
+
+def test_divide_hands_labels_to_its_linker():
+    class Recorder(Sort):
+        def link(self, cells, movie=None, labels=None):
+            received.append(labels)
+            return Sort.link(self, cells, movie, labels)
+
+    received = []
+    movie, truth = simulate_movie(6, (64, 64), 4, seed=0)
+    cells = measure_movie(truth.labels, movie)
+    out = Divide(Recorder(shrink=0)).link(cells, movie, truth.labels)
+    assert received == [truth.labels] and out.labels is truth.labels

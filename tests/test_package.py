@@ -39,7 +39,27 @@ def test_version_is_that_of_settings():
     assert celltrack.__version__ == version("celltrack") == settings["DEFAULT"]["version"]
 
 
-@pytest.mark.parametrize("name, module", sorted(celltrack._MODULES.items()))
+TOP = {
+    "Movie": "movie",
+    "Scores": "score.overlap",
+    "Tracks": "tracks",
+    "measure_movie": "measure",
+    "read_movie": "movie",
+    "read_tracks": "convert",
+    "score_tracks": "score.panel",
+    "segment_movie": "segment.choose",
+    "show_movie": "show",
+    "simulate_movie": "simulate",
+    "track_movie": "pipeline",
+    "write_tracks": "convert",
+}
+
+
+def test_the_top_level_is_the_road_and_its_nouns():
+    assert set(celltrack.__all__) == TOP.keys()
+
+
+@pytest.mark.parametrize("name, module", TOP.items())
 def test_names_of_the_top_level_come_from_their_modules(name, module):
     assert getattr(celltrack, name).__module__ == f"celltrack.{module}"
     assert name in dir(celltrack)
@@ -52,7 +72,7 @@ def test_no_other_name_is_made_up():
 
 def test_no_name_hides_a_module():
     modules = {m.name for m in pkgutil.iter_modules(celltrack.__path__)}
-    assert not modules & celltrack._MODULES.keys()
+    assert not modules & TOP.keys()
     assert {"movie", "tracks", "formats", "score", "segment", "track"} <= modules
 
 

@@ -11,7 +11,14 @@ import tifffile
 from celltrack.cli import main
 from celltrack.formats.ctc import write_masks
 from celltrack.movie import InputError
-from celltrack.pipeline import TRACKERS, Track, open_tracker, track_movie, write_result
+from celltrack.pipeline import (
+    TRACKERS,
+    Track,
+    open_tracker,
+    result_folders,
+    track_movie,
+    write_result,
+)
 from celltrack.segment.choose import create, segment_movie
 from celltrack.simulate import simulate_movie
 
@@ -133,12 +140,48 @@ def test_a_result_of_another_movie_is_kept(pair, tmp_path):
     assert record_of(out / "d_01") == before
 
 
+@pytest.mark.parametrize("kind", ["a file, where a folder", "a folder, where a file"])
+def test_what_is_in_the_way_is_refused_before_the_work(pair, tmp_path, capsys, kind):
+    path, out = write_movie(tmp_path / "movie", pair), tmp_path / "results"
+    if kind.startswith("a file"):
+        out.write_text("of somebody")
+    else:
+        ((_, folder),) = result_folders([path], out)
+        (folder / "cells.csv").mkdir(parents=True)
+    assert main(["track", str(path), "--tuned", "no such file", "--out", str(out)]) == 2
+    assert kind in capsys.readouterr().err  # not the settings that are missing
+
+
 def test_a_segmentation_of_another_movie_is_kept(pair, tmp_path):
     paths = [write_movie(tmp_path / lab / "d" / "01", pair) for lab in "ab"]
     words = ["--model", "classic", "--diameter", "18", "--out", str(tmp_path / "out")]
     assert main(["segment", str(paths[0]), *words]) == 0
     assert main(["segment", str(paths[1]), *words]) == 2
     assert main(["segment", str(paths[0]), *words]) == 0
+
+
+def test_a_record_without_its_movie_is_refused_in_words(pair, tmp_path, capsys):
+    path = write_movie(tmp_path / "d" / "01", pair)
+    old = tmp_path / "out" / "d_01" / "run.json"
+    old.parent.mkdir(parents=True)
+    old.write_text('{"command": "track", "movie": "d/01"}')  # as older versions wrote it
+    words = ["track", str(path), "--labels", "masks", "--out", str(tmp_path / "out")]
+    assert main(words) == 2
+    assert "does not say where its movie lies" in capsys.readouterr().err
+
+
+def test_uncertain_links_are_drawn_where_no_cell_has_another_mother(tmp_path):
+    movie, truth = simulate_movie(3, (96, 96), 2, seed=1)
+    tracks = track_movie(movie, tracker="optimum", labels=truth.labels)
+    write_result(tracks, tmp_path, movie)
+    assert (tmp_path / "uncertain_links.png").stat().st_size
+
+
+def test_same_seed_same_scores(tmp_path):
+    words = "demo --frames 4 --size 96 --cells 6 --out".split()
+    assert main([*words, str(tmp_path / "a")]) == main([*words, str(tmp_path / "b")]) == 0
+    a, b = ((tmp_path / name / "scores.csv").read_text() for name in "ab")
+    assert a.replace(str(tmp_path / "a"), "") == b.replace(str(tmp_path / "b"), "")
 
 
 class Counting:

@@ -26,13 +26,12 @@ EXPORTED_LINES = 500
 DOCSTRING_LINES = 7
 CELLS = (40, 110)
 WORDS = (800, 2500)
-FIGURES = (4, 12)
+FIGURES = (4, 10)
 SECTIONS = (2, 5)
 EXERCISES = (3, 5)
 ASSERTIONS = (8, 1000)
 NOTEBOOK_KB = 900
 ALL_KB = 12_000
-TWO_SUBJECTS = {"track.divide"}  # the step and its learning: longer until one of them moves out
 PUBLIC_NAMES = 250  # of all modules together
 CLOSING = ["Putting it together", "Summary", "Exercises", "References"]
 LEFT_OUT = {
@@ -57,7 +56,7 @@ LEANS = {  # package: the packages that it may import from, besides the rooms of
     "score": {"formats"},
     "learn": set(),
     "segment": {"formats", "score", "learn"},
-    "track": {"formats", "score", "learn", "segment"},  # 44 takes gray values from 32
+    "track": {"formats", "score", "learn"},
     "link": {"formats", "score", "learn"},
 }
 
@@ -435,7 +434,7 @@ def chapter_size(nb):
         for cell in nb.exported
         for line in cell.source.splitlines()
     )
-    if lines > EXPORTED_LINES and nb.module not in TWO_SUBJECTS:
+    if lines > EXPORTED_LINES:
         said += [f"{lines} exported lines; at most {EXPORTED_LINES}"]
     return said
 
@@ -526,21 +525,23 @@ def cells_parse(nb):
     return said
 
 
-def longest_part(cell):
-    "Return the lines of a cell; of a cell that is one class, those of its longest method."
-    body = cell.tree.body
-    if len(body) != 1 or not isinstance(body[0], ast.ClassDef):
-        return len(cell.source.splitlines())
-    return max(node.end_lineno - node.lineno + 1 for node in body[0].body)
-
-
 def cells_are_short(nb):
-    "No code cell is longer than 40 lines, but for a class of short methods."
+    "No code cell is longer than 40 lines."
     return [
         f"cell {cell.index} has {n} lines; at most {CELL_LINES}"
         for cell in nb.code
-        if (n := longest_part(cell)) > CELL_LINES
+        if (n := len(cell.source.splitlines())) > CELL_LINES
     ]
+
+
+def pictures_have_alt_text(nb):
+    "Every picture says in words what it shows: `#| fig-alt:` in its cell, or ![words](file)."
+    said = []
+    for cell in nb.code:
+        drawn = any(kind.startswith("image/") for o in cell.outputs for kind in o.get("data", {}))
+        if drawn and "hide" not in cell.flags and not cell.flags.get("fig-alt"):
+            said += [f"cell {cell.index}: a picture without fig-alt"]
+    return said
 
 
 def directives_are_yaml(nb):
@@ -839,6 +840,7 @@ CHAPTER = [
 EVERY = [
     cells_are_short,
     directives_are_yaml,
+    pictures_have_alt_text,
     file_is_small,
     outputs_are_stored,
     outputs_are_reproducible,

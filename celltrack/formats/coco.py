@@ -63,7 +63,7 @@ def load_json(path: str | Path) -> tuple[Path, dict]:  # the JSON file, or the f
             f"{path}: no such file. Give the JSON file, or the folder of annotations.json"
         ) from None
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as e:
-        raise InputError(f"{path}: can not be read as JSON ({e}). Is it whole?") from None
+        raise InputError(f"{path}: cannot be read as JSON ({e}). Is it whole?") from None
     if not isinstance(data, dict) or not all(isinstance(data.get(k), list) for k in NEEDED):
         raise InputError(f"{path}: no lists `images` and `annotations`. Give a COCO-like file")
     for kind, needed in NEEDED.items():
@@ -133,13 +133,13 @@ FIELDS = {  # our column: keys of an annotation, the first that it has
 
 
 def annotation_table(path: Path, annotations: list[dict], images: pd.DataFrame) -> pd.DataFrame:
-    "Return a table of annotations: `FIELDS` (-1: not given), box a b w h, video, frame."
+    "Return a table of annotations: `FIELDS` (-1: not given), box as it stands, video, frame."
     for k, row in enumerate(annotations):
         check_annotation(f"{path}: annotations[{k}]", row)
     columns = {name: [_first(row, keys) for row in annotations] for name, keys in FIELDS.items()}
     table = pd.DataFrame(columns, dtype=int)
     boxes = [row["bbox"] for row in annotations]
-    table[["a", "b", "w", "h"]] = np.array(boxes, float).reshape(-1, 4)
+    table[["left", "top", "width", "height"]] = np.array(boxes, float).reshape(-1, 4)
     unknown = table[~table.id.isin(images.id)]
     if len(unknown):
         raise InputError(
@@ -212,14 +212,14 @@ def read_coco(
     categories = names_in(data, "categories") or CATEGORIES
     table["category"] = table.category.map(categories).fillna("unknown")
     if dialect == "course":  # a box begins half its size before the centre
-        table["a"] -= table.w / 2
-        table["b"] -= table.h / 2
+        table["left"] -= table.width / 2
+        table["top"] -= table.height / 2
     table["segmentation"] = [row.get("segmentation") for row in data["annotations"]]
     videos = []
     for video, rows in images.groupby("video"):
         name = str(names.get(video) or f"video {video}")
-        here = table[table.video == video].reset_index(drop=True)
-        videos.append(one_video(name, rows.sort_values("frame"), here, path))
+        annotations = table[table.video == video].reset_index(drop=True)
+        videos.append(one_video(name, rows.sort_values("frame"), annotations, path))
     return videos
 
 # %% ../../nbs/11_formats.coco.ipynb #c023
@@ -236,7 +236,7 @@ def _side(row, key):
 def one_video(name: str, images: pd.DataFrame, table: pd.DataFrame, path: Path) -> Video:
     "Return the Video of some rows of the tables of images (in order) and annotations."
     named = len(table) > 0 and bool((table.name > 0).all())
-    cells = cells_of(table, named)
+    cells = cells_of_boxes(table, table.name if named else None).assign(category=table.category)
     twice = cells[cells.duplicated(["frame", "label"])]
     if len(twice):
         raise InputError(
@@ -257,25 +257,28 @@ def one_video(name: str, images: pd.DataFrame, table: pd.DataFrame, path: Path) 
     tracks = named_tracks(cells, table, labels, len(images), f"{path}, {name}")
     return Video(name, movie, cells, tracks)
 
-# %% ../../nbs/11_formats.coco.ipynb #c025
-def cells_of(table: pd.DataFrame, named: bool) -> pd.DataFrame:
-    "Return the cells table of annotations; labels are the names, else they count in each frame."
+# %% ../../nbs/11_formats.coco.ipynb #c026
+#| code-fold: false
+def cells_of_boxes(
+    boxes: pd.DataFrame,  # frame, left, top, width, height
+    label: pd.Series | None = None,  # None: labels count in each frame
+) -> pd.DataFrame:
+    "Return a cells table: frame, label, centre y x, corners y0 x0 y1 x1, area."
     return pd.DataFrame(
         {
-            "frame": table.frame,
-            "label": table.name if named else table.groupby("frame").cumcount() + 1,
-            "y": table.b + table.h / 2 - 0.5,
-            "x": table.a + table.w / 2 - 0.5,
-            "y0": table.b,
-            "x0": table.a,
-            "y1": table.b + table.h,
-            "x1": table.a + table.w,
-            "area": table.w * table.h,
-            "category": table.category,
+            "frame": boxes.frame,
+            "label": boxes.groupby("frame").cumcount() + 1 if label is None else label,
+            "y": boxes.top + boxes.height / 2 - 0.5,
+            "x": boxes.left + boxes.width / 2 - 0.5,
+            "y0": boxes.top,
+            "x0": boxes.left,
+            "y1": boxes.top + boxes.height,
+            "x1": boxes.left + boxes.width,
+            "area": boxes.width * boxes.height,
         }
     )
 
-# %% ../../nbs/11_formats.coco.ipynb #c027
+# %% ../../nbs/11_formats.coco.ipynb #c029
 def named_tracks(
     cells: pd.DataFrame,
     table: pd.DataFrame,  # of their annotations, in the same order
@@ -301,7 +304,7 @@ def _given(table, column):  # {name: value} where there is one
     there = table[table[column] >= 0]
     return dict(zip(there.name, there[column], strict=True))
 
-# %% ../../nbs/11_formats.coco.ipynb #c029
+# %% ../../nbs/11_formats.coco.ipynb #c031
 class Masks:
     "Label images painted when they are asked for, from the run lengths `codes` of the cells."
 
@@ -333,12 +336,12 @@ def decode_masks(
             codes.append(packed(code, shape))
         except Exception as e:
             raise InputError(
-                f"{path}: segmentation {row} of these cells can not be decoded "
+                f"{path}: segmentation {row} of these cells cannot be decoded "
                 f"({type(e).__name__}: {e})"
             ) from None
     return Masks(len(images), shape, cells.frame, cells.label, codes)
 
-# %% ../../nbs/11_formats.coco.ipynb #c030
+# %% ../../nbs/11_formats.coco.ipynb #c032
 def packed(code: Any, shape: tuple[int, int]) -> dict:  # a segmentation; (height, width)
     "Return a segmentation as packed run lengths."
     if isinstance(code, list):
@@ -361,10 +364,10 @@ def picture_shape(file: Path, codes: Iterable) -> tuple[int, int]:
             if isinstance(code, dict) and "size" in code:
                 return tuple(code["size"])
         raise InputError(
-            f"{file}: can not be read ({e}). Are the images where the file says?"
+            f"{file}: cannot be read ({e}). Are the images where the file says?"
         ) from None
 
-# %% ../../nbs/11_formats.coco.ipynb #c032
+# %% ../../nbs/11_formats.coco.ipynb #c034
 def write_coco(
     folder: str | Path,  # new, or replaced as a whole: annotations.json and JPG frames
     videos: Any,  # [(Movie, Tracks)], or one such pair
@@ -396,7 +399,7 @@ def write_coco(
             data["annotations"] += annotation_rows(tracks, rows, data, dialect, parents)
         (new / "annotations.json").write_text(json.dumps(data), encoding="utf-8")
 
-# %% ../../nbs/11_formats.coco.ipynb #c033
+# %% ../../nbs/11_formats.coco.ipynb #c035
 def empty_file() -> dict:
     "Return the content of a file without videos."
     categories = [{"id": k, "name": name} for k, name in CATEGORIES.items()]
@@ -431,7 +434,7 @@ def write_frames(folder: Path, rows: list[dict], movie: Movie, quality: int) -> 
         frame = np.rint(255 * contrast(movie[t], limits)).astype(np.uint8)
         Image.fromarray(frame).save(folder / row["file_name"], "JPEG", quality=quality)
 
-# %% ../../nbs/11_formats.coco.ipynb #c035
+# %% ../../nbs/11_formats.coco.ipynb #c037
 def course_row(cell: Any, track: Any) -> dict:  # a row of cells and of the lineage, as named tuples
     "Return what the course's dialect says of a cell: box by its centre, and the times of its end."
     width, height = cell.x1 - cell.x0, cell.y1 - cell.y0
@@ -456,7 +459,7 @@ def standard_row(cell: Any, code: dict | None) -> dict:  # code: packed run leng
         row |= {"segmentation": code, "area": float(rle.area(code))}
     return row
 
-# %% ../../nbs/11_formats.coco.ipynb #c037
+# %% ../../nbs/11_formats.coco.ipynb #c039
 def annotation_rows(
     tracks: Tracks,
     images: list[dict],  # of the video, one per frame
@@ -491,31 +494,36 @@ def is_dead(cell: Any, track: Any) -> bool:
         return cell.category == "dead"
     return track.fate == "died" and track.end == cell.frame
 
-# %% ../../nbs/11_formats.coco.ipynb #c038
+# %% ../../nbs/11_formats.coco.ipynb #c040
 def run_lengths(labels: Movie, cells: pd.DataFrame) -> list[dict]:  # cells sorted by frame
     "Return the packed run lengths of each cell, as text."
     out = []
-    for t, here in cells.groupby("frame"):
+    for t, in_frame in cells.groupby("frame"):
         image = np.asarray(labels[t])
-        for label in here.label:
+        for label in in_frame.label:
             code = rle.encode(np.asfortranarray(image == label).astype(np.uint8))
             size = [int(n) for n in code["size"]]
             out.append({"size": size, "counts": code["counts"].decode()})
     return out
 
-# %% ../../nbs/11_formats.coco.ipynb #c040
+# %% ../../nbs/11_formats.coco.ipynb #c042
 #| code-fold: false
 def read_coco_tracks(path: str | Path) -> Tracks:  # a JSON file or its folder, of one video
     "Return the Tracks of a COCO-like file; `InputError` where it holds several videos or no names."
     videos = read_coco(path)
     if len(videos) != 1:
         raise InputError(f"{path}: {len(videos)} videos. Read them with read_coco")
-    if videos[0].tracks is None:
+    return tracks_of_video(videos[0], path)
+
+
+def tracks_of_video(video: Video, path: str | Path) -> Tracks:  # path: for the message
+    "Return the Tracks of a video; `InputError` where its cells have no names."
+    if video.tracks is None:
         raise InputError(
-            f"{path}: the cells of {videos[0].name} have no names (cell_id or track_id). "
+            f"{path}: the cells of {video.name} have no names (cell_id or track_id). "
             "Track them first"
         )
-    return videos[0].tracks
+    return video.tracks
 
 
 def write_coco_tracks(tracks: Tracks, path: str | Path) -> None:  # becomes a JSON file

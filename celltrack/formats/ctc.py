@@ -40,13 +40,13 @@ def numbered_files(
     kind: str | None = None,  # t, mask, man_track or man_seg; None: all of them
 ) -> pd.DataFrame:
     "Return a table of images: path, kind, frame (number in the name), z (-1: all slices)."
-    found = [(path, NAME.fullmatch(path.name)) for path in Path(folder).iterdir()]
-    rows = [(path, m[1].lower(), int(m[2]), int(m[3] or -1)) for path, m in found if m]
-    table = pd.DataFrame(rows, columns=["path", "kind", "frame", "z"])
-    files = table.astype({"frame": int, "z": int})
-    if kind:
-        files = files[files.kind == kind]
-    return files.sort_values(["frame", "z", "path"]).reset_index(drop=True)
+    rows = []
+    for path in Path(folder).glob("*"):  # none where there is no such folder
+        name = NAME.fullmatch(path.name)
+        if name and kind in (None, name[1].lower()):
+            rows.append((int(name[2]), int(name[3] or -1), path, name[1].lower()))
+    table = pd.DataFrame(sorted(rows), columns=["frame", "z", "path", "kind"])
+    return table.astype({"frame": int, "z": int})[["path", "kind", "frame", "z"]]
 
 # %% ../../nbs/10_formats.ctc.ipynb #c013
 class LabelFiles(FileFrames):
@@ -54,9 +54,10 @@ class LabelFiles(FileFrames):
 
     def __getitem__(self, i):
         labels = super().__getitem__(i)
-        if labels.dtype == bool:
+        kind = labels.dtype.kind
+        if kind == "b":
             return labels.astype(np.uint8)
-        if labels.dtype.kind in "ui" and labels.size and labels.min() >= 0:
+        if labels.size and (kind == "u" or kind == "i" and labels.min() >= 0):
             return labels
         found = f"{labels.dtype} of shape {labels.shape}"
         raise InputError(f"{self.where(i)}: {found}. Labels are whole numbers from 0 up")
@@ -78,16 +79,18 @@ def mask_files(folder: str | Path) -> pd.DataFrame:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder. Check the path")
-    files = pd.DataFrame()
-    for place in (folder / "SEG", folder):
-        if len(files) == 0 and place.is_dir():
-            files = numbered_files(place)
-    files = files[files.kind == min(files.kind)] if len(files) else other_files(folder)
-    twice = files[files.duplicated(["frame", "z"])]
-    if len(twice):
-        first = twice.iloc[0]
-        raise InputError(f"{first.path}: a second file for frame {first.frame}. Remove one")
+    files = named_files(folder / "SEG")
+    if files.empty:
+        files = named_files(folder)
+    if files.empty:
+        files = other_files(folder)
     return files
+
+
+def named_files(folder: Path) -> pd.DataFrame:
+    "Return the table of one kind of images with the challenge's names; no row where none are."
+    files = numbered_files(folder)
+    return check_numbering(files[files.kind == files.kind.min()])
 
 
 def other_files(folder: Path) -> pd.DataFrame:
@@ -95,7 +98,16 @@ def other_files(folder: Path) -> pd.DataFrame:
     paths = image_files(folder)
     numbers = [file_number(path) for path in paths]
     frame = range(len(paths)) if None in numbers else numbers
-    return pd.DataFrame({"path": paths, "frame": frame, "z": -1})
+    return check_numbering(pd.DataFrame({"path": paths, "frame": frame, "z": -1}))
+
+
+def check_numbering(files: pd.DataFrame) -> pd.DataFrame:
+    "Return the table; `InputError` where two files are the same frame and slice."
+    twice = files[files.duplicated(["frame", "z"])]
+    if len(twice):
+        first = twice.iloc[0]
+        raise InputError(f"{first.path}: a second file for frame {first.frame}. Remove one")
+    return files
 
 # %% ../../nbs/10_formats.ctc.ipynb #c015
 def read_masks(
@@ -106,7 +118,7 @@ def read_masks(
     "Return (label Movie, file number of each frame): gold truth has some frames only."
     files = mask_files(folder)
     if (files.z >= 0).any():
-        raise InputError(f"{files.path.iloc[-1]}: a single slice. Read it with read_annotated")
+        raise InputError(f"{files.path.iloc[-1]}: a single slice. Read it with open_sequence")
     return label_movie(files, spacing, interval), files.frame.to_numpy()
 
 # %% ../../nbs/10_formats.ctc.ipynb #c018
@@ -145,6 +157,7 @@ class AnnotatedImage:
         return image[self.z]
 
 # %% ../../nbs/10_formats.ctc.ipynb #c019
+#| code-fold: false
 def annotated_images(
     files: pd.DataFrame,  # path, frame (number of the file), z (-1: the whole frame)
 ) -> list[AnnotatedImage]:
@@ -153,15 +166,7 @@ def annotated_images(
     rows = enumerate(zip(files.frame, files.z, strict=True))
     return [AnnotatedImage(int(f), None if z < 0 else int(z), paths, i) for i, (f, z) in rows]
 
-# %% ../../nbs/10_formats.ctc.ipynb #c020
-#| code-fold: false
-def read_annotated(
-    folder: str | Path,  # 01_GT/SEG, 01_GT, 01_ST
-) -> list[AnnotatedImage]:
-    "Return the annotated images of a folder, whole frames or single slices; nothing is read yet."
-    return annotated_images(mask_files(folder))
-
-# %% ../../nbs/10_formats.ctc.ipynb #c027
+# %% ../../nbs/10_formats.ctc.ipynb #c026
 #| code-fold: false
 @dataclass
 class Defect:
@@ -175,14 +180,14 @@ class Defect:
     def __str__(self):
         return f"{self.kind}: {self.text}"
 
-# %% ../../nbs/10_formats.ctc.ipynb #c028
+# %% ../../nbs/10_formats.ctc.ipynb #c027
 def _defects(kind, rows, text):  # a table, one defect per row; the sentence with {columns}
     return [
         Defect(kind, text.format(**row), row.get("frame"), row.get("track"))
         for row in rows.to_dict("records")
     ]
 
-# %% ../../nbs/10_formats.ctc.ipynb #c030
+# %% ../../nbs/10_formats.ctc.ipynb #c029
 LINE = re.compile(r"\s*-?\d{1,9}" + r"\s+-?\d{1,9}" * 3 + r"\s*", re.ASCII)
 
 
@@ -199,7 +204,7 @@ def read_table(path: str | Path) -> tuple[pd.DataFrame, list[Defect]]:
     values = np.array(rows, int).reshape(-1, 4)
     return pd.DataFrame(values, columns=["track", "start", "end", "parent"]), defects
 
-# %% ../../nbs/10_formats.ctc.ipynb #c033
+# %% ../../nbs/10_formats.ctc.ipynb #c032
 SENTENCES = {
     "label": "track {track}. Labels count from 1",
     "twice": "track {track} has more than one line",
@@ -233,13 +238,13 @@ def table_defects(
     found = [_defects(kind, rows, f"{where}: {SENTENCES[kind]}") for kind, rows in broken.items()]
     return [defect for defects in found for defect in defects]
 
-# %% ../../nbs/10_formats.ctc.ipynb #c034
+# %% ../../nbs/10_formats.ctc.ipynb #c033
 def span_defects(lines: pd.DataFrame, present: pd.DataFrame, lost: np.ndarray) -> dict:
     "Return {kind: rows} of lines and masks that disagree about the frames of a track."
-    seen = present.sort_values(["label", "frame"]).rename(columns={"label": "track"})
-    again = seen.track == seen.track.shift(-1, fill_value=0)
-    seen = seen.assign(next=seen.frame.shift(-1, fill_value=0))
-    spans = seen.groupby("track").frame.agg(["min", "max"]).reset_index()
+    cells = present.sort_values(["label", "frame"]).rename(columns={"label": "track"})
+    goes_on = cells.track == cells.track.shift(-1, fill_value=0)
+    cells = cells.assign(next=cells.frame.shift(-1, fill_value=0))
+    spans = cells.groupby("track").frame.agg(["min", "max"]).reset_index()
     both = lines.merge(spans, on="track")
     absent = lines[~lines.track.isin(spans.track)]
     return {
@@ -247,7 +252,7 @@ def span_defects(lines: pd.DataFrame, present: pd.DataFrame, lost: np.ndarray) -
         "no mask": absent[_readable(absent.start, absent.end + 1, lost) > 0],
         "begin": both[_readable(both.start, both["min"], lost) != 0],
         "end": both[_readable(both["max"] + 1, both.end + 1, lost) != 0],
-        "hole": seen[again & (_readable(seen.frame + 1, seen.next, lost) > 0)],
+        "hole": cells[goes_on & (_readable(cells.frame + 1, cells.next, lost) > 0)],
     }
 
 
@@ -264,7 +269,7 @@ def parent_defects(lines: pd.DataFrame) -> dict:
     pair = child[known & ~own].merge(ends, on="parent")
     return {"self": child[own], "parent": child[~known], "late": pair[pair.stop >= pair.start]}
 
-# %% ../../nbs/10_formats.ctc.ipynb #c037
+# %% ../../nbs/10_formats.ctc.ipynb #c036
 def file_defects(
     files: pd.DataFrame,  # as `numbered_files` returns, of one kind
     expected: np.ndarray | None = None,  # numbers that should be there; None: first to last
@@ -292,7 +297,7 @@ def runs_of(numbers: np.ndarray) -> list[np.ndarray]:
     runs = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
     return [run for run in runs if len(run)]
 
-# %% ../../nbs/10_formats.ctc.ipynb #c038
+# %% ../../nbs/10_formats.ctc.ipynb #c037
 def scan(
     files: pd.DataFrame,  # as `numbered_files` returns, of one kind
     shape: Sequence[int] | None = None,  # that frames should have; None: as the first
@@ -324,10 +329,10 @@ def scan(
             out.append(Defect("type", text))
     return pd.concat(present, ignore_index=True), lost, out
 
-# %% ../../nbs/10_formats.ctc.ipynb #c039
+# %% ../../nbs/10_formats.ctc.ipynb #c038
 TABLES = {"man_track.txt": "man_track", "res_track.txt": "mask"}
 
-# %% ../../nbs/10_formats.ctc.ipynb #c040
+# %% ../../nbs/10_formats.ctc.ipynb #c039
 def check(
     folder: str | Path,  # 01_GT, 01_GT/TRA, 01_GT/SEG, 01_ST or 01_RES
     images: str | Path | None = None,  # the movie: numbers and size must agree with it
@@ -336,43 +341,43 @@ def check(
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder. Check the path")
-    places = [place for place in (folder, folder / "TRA", folder / "SEG") if place.is_dir()]
-    parts = [place for place in places if numbered_files(place).kind.ne("t").any()]
+    folders = [part for part in (folder, folder / "TRA", folder / "SEG") if part.is_dir()]
+    parts = [part for part in folders if numbered_files(part).kind.ne("t").any()]
     if not parts:
         text = f"{folder}: no maskTTT.tif, man_trackTTT.tif or man_segTTT.tif"
         return [Defect("missing", text)]
     movie = None if images is None else read_movie(images)
-    return [defect for place in parts for defect in check_part(place, movie)]
+    return [defect for part in parts for defect in check_part(part, movie)]
 
-# %% ../../nbs/10_formats.ctc.ipynb #c041
-def check_part(place: Path, movie: Movie | None) -> list[Defect]:
+# %% ../../nbs/10_formats.ctc.ipynb #c040
+def check_part(folder: Path, movie: Movie | None) -> list[Defect]:
     "Return the defects of one folder of masks, with the table in it."
-    files = numbered_files(place)
-    table = next((name for name in TABLES if (place / name).is_file()), None)
+    files = numbered_files(folder)
+    table = next((name for name in TABLES if (folder / name).is_file()), None)
     kind = TABLES[table] if table else min(k for k in files.kind if k != "t")
     files = files[files.kind == kind].reset_index(drop=True)
     if files.empty:
-        return [Defect("missing", f"{place}: {table} but no {kind}TTT.tif")]
+        return [Defect("missing", f"{folder}: {table} but no {kind}TTT.tif")]
     expected = None if movie is None else movie.first + np.arange(len(movie))
     numbering, missing = file_defects(files, expected)
     present, lost, out = scan(files, None if movie is None else movie.frame_shape)
     if kind == "man_seg":
         return [d for d in numbering if d.kind != "missing"] + out  # gold: some frames only
     if table is None:
-        text = f"{place}: no {' or '.join(TABLES)} beside its masks"
+        text = f"{folder}: no {' or '.join(TABLES)} beside its masks"
         return [*numbering, *out, Defect("missing", text)]
-    rows, defects = read_table(place / table)
+    rows, defects = read_table(folder / table)
     unread = np.union1d(missing, lost)
-    return numbering + out + defects + table_defects(rows, present, unread, place / table)
+    return numbering + out + defects + table_defects(rows, present, unread, folder / table)
 
-# %% ../../nbs/10_formats.ctc.ipynb #c047
+# %% ../../nbs/10_formats.ctc.ipynb #c046
 def track_folder(folder: str | Path) -> tuple[Path, Path, str]:  # 01_GT, 01_GT/TRA or 01_RES
     "Return (folder, path of the track table, kind of its masks) of a tracking truth or result."
     folder = Path(folder)
-    for place in (folder, folder / "TRA"):
+    for part in (folder, folder / "TRA"):
         for table, kind in TABLES.items():
-            if (place / table).is_file():
-                return place, place / table, kind
+            if (part / table).is_file():
+                return part, part / table, kind
     tables = " or ".join(TABLES)
     raise InputError(
         f"{folder}: no {tables}, here or in TRA. Give a folder such as 01_GT or 01_RES"
@@ -383,7 +388,7 @@ def _refuse(defects, folder, advice):
     if defects:
         raise InputError(f"{defects[0]} (defects in {folder}: {len(defects)}). {advice}")
 
-# %% ../../nbs/10_formats.ctc.ipynb #c048
+# %% ../../nbs/10_formats.ctc.ipynb #c047
 def read_ctc(
     folder: str | Path,  # 01_GT, 01_GT/TRA or 01_RES
     spacing: Sequence[float] | None = None,  # µm per pixel along each axis
@@ -395,22 +400,22 @@ def read_ctc(
     One pass over the masks, one frame in memory at a time. `InputError` with the first defect
     and their number. Not strict: impossible parents are dropped.
     """
-    place, path, kind = track_folder(folder)
-    files = numbered_files(place, kind)
+    tra, path, kind = track_folder(folder)
+    files = numbered_files(tra, kind)
     if files.empty:
-        raise InputError(f"{place}: {path.name} but no {kind}TTT.tif. Copy the masks there")
-    _refuse(file_defects(files)[0], place, "Repair the folder")
+        raise InputError(f"{tra}: {path.name} but no {kind}TTT.tif. Copy the masks there")
+    _refuse(file_defects(files)[0], tra, "Repair the folder")
     labels = label_movie(files, spacing, interval)
     table, defects = read_table(path)
     cells = measure_movie(labels)
     defects += table_defects(table, cells.assign(frame=cells.frame + labels.first), where=path)
     if strict:
-        _refuse(defects, place, "`celltrack check` lists them; strict=False believes the masks")
+        _refuse(defects, tra, "`celltrack check` lists them; strict=False believes the masks")
     cells = cells.assign(track=cells.label)
     lineage = make_lineage(cells, possible_parents(cells, table), labels)
     return Tracks(cells, lineage, labels, max_children=None)
 
-# %% ../../nbs/10_formats.ctc.ipynb #c049
+# %% ../../nbs/10_formats.ctc.ipynb #c048
 def possible_parents(cells: pd.DataFrame, table: pd.DataFrame) -> dict[int, int]:
     "Return {track: parent} where both have cells, those of the parent earlier."
     spans = cells.groupby("track").frame.agg(["min", "max"])
@@ -419,7 +424,7 @@ def possible_parents(cells: pd.DataFrame, table: pd.DataFrame) -> dict[int, int]
     known = child[ends.to_numpy() < starts.to_numpy()]
     return dict(zip(known.track.tolist(), known.parent.tolist(), strict=True))
 
-# %% ../../nbs/10_formats.ctc.ipynb #c058
+# %% ../../nbs/10_formats.ctc.ipynb #c057
 def split_gaps(
     tracks: Tracks,
     top: int = 65535,  # the highest label that fits into 16 bits
@@ -451,7 +456,7 @@ def split_gaps(
     lineage = make_lineage(cells, parent_of, tracks.labels)
     return Tracks(cells, lineage, tracks.labels, max_children=None)
 
-# %% ../../nbs/10_formats.ctc.ipynb #c059
+# %% ../../nbs/10_formats.ctc.ipynb #c058
 def parents_of_parts(
     tracks: Tracks, owner: np.ndarray, ids: np.ndarray, continues: np.ndarray
 ) -> np.ndarray:
@@ -466,7 +471,7 @@ def parents_of_parts(
     before = np.append(0, ids)[:-1]
     return np.where(continues, before, np.array(first, int))
 
-# %% ../../nbs/10_formats.ctc.ipynb #c063
+# %% ../../nbs/10_formats.ctc.ipynb #c062
 def digits_of(movie: Any) -> int:
     "Return how many digits the numbers in a Movie's file names have, at least 3."
     where = getattr(getattr(movie, "frames", None), "where", str)
@@ -493,7 +498,7 @@ def kind_of_file(name: str) -> str:
         return "text"
     return NAME.sub(r"\1", name).lower()
 
-# %% ../../nbs/10_formats.ctc.ipynb #c064
+# %% ../../nbs/10_formats.ctc.ipynb #c063
 def keep_others(folder: str | Path, names: Iterable[str]) -> None:  # that will be written
     "Raise `InputError` if a new folder of these files would replace one with anything else in it."
     folder = Path(folder).resolve()
@@ -524,7 +529,7 @@ def write_files(
         if table:
             (new / table[0]).write_text(table[1])
 
-# %% ../../nbs/10_formats.ctc.ipynb #c065
+# %% ../../nbs/10_formats.ctc.ipynb #c064
 def sixteen_bit(
     labels: Iterable[np.ndarray],
     expected: Callable[[int], np.ndarray] | None = None,  # t -> labels that frame t must have
@@ -547,7 +552,7 @@ def sixteen_bit(
             )
         yield frame.astype(np.uint16)
 
-# %% ../../nbs/10_formats.ctc.ipynb #c066
+# %% ../../nbs/10_formats.ctc.ipynb #c065
 def write_masks(
     labels: Any,  # Movie or any sequence of label images
     folder: str | Path,  # e.g. 01_RES; replaced as a whole
@@ -558,7 +563,7 @@ def write_masks(
     "Write one 16-bit label image per frame; `InputError` where a label is too large for it."
     write_files(folder, file_names(labels, name, first, digits), sixteen_bit(labels))
 
-# %% ../../nbs/10_formats.ctc.ipynb #c067
+# %% ../../nbs/10_formats.ctc.ipynb #c066
 def write_ctc(
     tracks: Tracks,  # with labels
     folder: str | Path,  # e.g. 01_RES; replaced as a whole
@@ -582,10 +587,11 @@ def write_ctc(
     images = sixteen_bit(legal.relabelled(), lambda t: track[cut[t] : cut[t + 1]])
     lines = legal.lineage[["track", "start", "end", "parent"]] + [0, first, first, 0]
     text = lines.to_csv(sep=" ", header=False, index=False, lineterminator="\n")
-    table, name = list(TABLES.items())[0 if truth else 1]
-    write_files(folder, file_names(labels, name, first, digits), images, (table, text))
+    table = "man_track.txt" if truth else "res_track.txt"
+    names = file_names(labels, TABLES[table], first, digits)
+    write_files(folder, names, images, (table, text))
 
-# %% ../../nbs/10_formats.ctc.ipynb #c078
+# %% ../../nbs/10_formats.ctc.ipynb #c077
 def field_of_interest(
     labels: np.ndarray,  # (y, x) or (z, y, x)
     border: int,  # width E of the strip in pixels, along y and x

@@ -27,7 +27,7 @@ from celltrack.formats.ctc import (
     file_names,
     label_movie,
     mask_files,
-    numbered_files,
+    named_files,
     read_ctc,
     write_ctc,
     write_files,
@@ -79,14 +79,11 @@ def files_beside(
     movie = movie_folder(path)
     stem = movie.stem if movie.is_file() else movie.name
     places = {kind: movie.parent / (stem + end) for kind, end in KINDS.items()}
-    found = [
-        mask_files(place).assign(kind=kind)
-        for kind, place in places.items()
-        if place.is_dir() and len(numbered_files(place))
-    ]
+    tables = [named_files(place).assign(kind=kind) for kind, place in places.items()]
     if labels is not None:
-        found.append(mask_files(labels_folder(movie, labels)).assign(kind="labels"))
-    return pd.concat(found, ignore_index=True)[COLUMNS] if found else no_files()
+        tables.append(mask_files(labels_folder(movie, labels)).assign(kind="labels"))
+    found = [table[COLUMNS] for table in tables if len(table)]
+    return pd.concat(found, ignore_index=True) if found else no_files()
 
 # %% ../../nbs/16_formats.dataset.ipynb #c018
 def data_folders() -> list[Path]:
@@ -252,24 +249,37 @@ def open_sequence(
     return Sequence(name, movie, tracks, files=files)
 
 # %% ../../nbs/16_formats.dataset.ipynb #c036
+#| code-fold: false
+def final_fates(tracks: Tracks) -> pd.Series:
+    "Return the known fates of the cells that nothing follows, by row of `cells`."
+    followed, _ = tracks.links()
+    last = tracks.cells[~tracks.cells.index.isin(followed)]
+    fate = last.track.map(tracks.lineage.set_index("track").fate)
+    return fate[fate != "unknown"]
+
+# %% ../../nbs/16_formats.dataset.ipynb #c037
 def cut_tracks(tracks: Tracks, start: int, stop: int) -> Tracks:
-    "Return the Tracks of frames start .. stop - 1, from 0; new ids, fates as `make_lineage` says."
+    """Return the Tracks of frames start .. stop - 1, counted from 0; ids are new.
+
+    Fates of ends that the cut has made are those of `make_lineage`. `notes` are those of the
+    whole movie.
+    """
     inside = tracks.cells.frame.between(start, stop - 1).to_numpy()
     row = np.cumsum(inside) - 1  # where each cell inside will stand
     src, dst = tracks.links()
     kept = inside[src] & inside[dst]
     cells = tracks.cells[inside].drop(columns="track")
+    cells = cells.assign(frame=cells.frame - start)
     labels = None if tracks.labels is None else tracks.labels[start:stop]
-    return from_links(
-        cells.assign(frame=cells.frame - start),
-        row[src[kept]],
-        row[dst[kept]],
-        labels,
-        max_children=None,
-        movie=range(stop - start),
-    )
+    frames = range(stop - start)
+    part = from_links(cells, row[src[kept]], row[dst[kept]], labels, None, frames)
+    fates = final_fates(tracks)
+    fates = fates[inside[fates.index]]
+    lineage = part.lineage.set_index("track")
+    lineage.loc[part.cells.track[row[fates.index]], "fate"] = fates.to_numpy()
+    return Tracks(part.cells, lineage.reset_index(), labels, None, tracks.notes)
 
-# %% ../../nbs/16_formats.dataset.ipynb #c037
+# %% ../../nbs/16_formats.dataset.ipynb #c038
 def part_of(sequence: Sequence, start: int, stop: int) -> Sequence:
     "Return frames start .. stop - 1 of a Sequence, and of all that lies beside it."
     movie = sequence.movie
@@ -290,7 +300,7 @@ def part_of(sequence: Sequence, start: int, stop: int) -> Sequence:
         files=sequence.files[numbers.between(start, stop - 1)].reset_index(drop=True),
     )
 
-# %% ../../nbs/16_formats.dataset.ipynb #c045
+# %% ../../nbs/16_formats.dataset.ipynb #c047
 def split_in_time(
     sequence: Sequence,
     share: float = 0.25,  # of the frames that are held out, the last ones
@@ -325,7 +335,7 @@ def loaded(sequence: Sequence) -> Sequence:
         detections=sequence.labels.like(np.asarray(sequence.labels)),
     )
 
-# %% ../../nbs/16_formats.dataset.ipynb #c049
+# %% ../../nbs/16_formats.dataset.ipynb #c051
 def write_sequence(
     folder: str | Path,  # of the movie, such as 01
     movie: Movie,
@@ -345,7 +355,7 @@ def write_sequence(
         write_masks(silver, place["silver"], "man_seg")
     return open_sequence(folder)
 
-# %% ../../nbs/16_formats.dataset.ipynb #c052
+# %% ../../nbs/16_formats.dataset.ipynb #c054
 URL = "https://data.celltrackingchallenge.net/training-datasets"
 SHA256 = {
     "Fluo-N2DH-GOWT1": "1a7bd9a7d1d10c4122c7782427b437246fb69cc3322a975485c04e206f64fc2c",
@@ -353,7 +363,7 @@ SHA256 = {
     "Fluo-N2DH-SIM+": "3e809148c87ace80c72f563b56c35e0d9448dcdeb461a09c83f61e93f5e40ec8",
 }
 
-# %% ../../nbs/16_formats.dataset.ipynb #c053
+# %% ../../nbs/16_formats.dataset.ipynb #c055
 #| code-fold: false
 def download(
     name: str,  # data set, such as DIC-C2DH-HeLa
@@ -376,7 +386,7 @@ def download(
             raise InputError(f"{source}: {e}. Nothing was kept. Check name and network") from e
     return target
 
-# %% ../../nbs/16_formats.dataset.ipynb #c054
+# %% ../../nbs/16_formats.dataset.ipynb #c056
 def fetch(
     source: str,  # address of a zip file
     sha256: str | None,  # None: not known; a warning says what it is
@@ -395,7 +405,7 @@ def fetch(
         warnings.warn(f"{source}: checksum unknown; this is {found}", stacklevel=3)
     return folder / "unpacked"
 
-# %% ../../nbs/16_formats.dataset.ipynb #c060
+# %% ../../nbs/16_formats.dataset.ipynb #c062
 @dataclass
 class Download:
     "Download data sets of the Cell Tracking Challenge, to $CELLTRACK_DATA or ~/.cache/celltrack."
@@ -429,7 +439,7 @@ class Check:
             bad += len(found)
         return int(bad > 0)
 
-# %% ../../nbs/16_formats.dataset.ipynb #c061
+# %% ../../nbs/16_formats.dataset.ipynb #c063
 def movie_of_result(folder: Path) -> Path | None:
     "Return the movie beside a result 01_RES; None for anything else, or where there is none."
     movie = movie_folder(folder)

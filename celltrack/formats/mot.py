@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .coco import cells_of_boxes
 from ..movie import InputError, atomic
 from ..tracks import Tracks, check_cells, make_lineage
 
@@ -25,7 +26,7 @@ def read_rows(path: str | Path) -> pd.DataFrame:  # a text file, separated by co
     except FileNotFoundError:
         raise InputError(f"{path}: no such file. Give a MOT file as det.txt or gt.txt") from None
     except (OSError, UnicodeDecodeError) as e:
-        raise InputError(f"{path}: can not be read as text ({e})") from None
+        raise InputError(f"{path}: cannot be read as text ({e})") from None
     filled = [(k, line) for k, line in enumerate(lines, 1) if line.replace(",", " ").split()]
     rows = [numbers_of(line, f"{path}, line {k}") for k, line in filled]
     table = pd.DataFrame(np.array(rows).reshape(-1, 10), columns=COLUMNS)
@@ -55,8 +56,8 @@ def check_rows(table: pd.DataFrame, path: str | Path) -> None:
     _refuse(~np.isfinite(table[COLUMNS[:6]]).all(axis=1), table, path, "a number is not finite")
     for column in ("frame", "track"):
         value = table[column]
-        part = (value != value.round()) | (value.abs() > 2**53)
-        _refuse(part, table, path, f"{column} {{{column}}} is no whole number")
+        broken = (value != value.round()) | (value.abs() > 2**53)
+        _refuse(broken, table, path, f"{column} {{{column}}} is no whole number")
     _refuse(table.frame < 1, table, path, "frame {frame:.0f}; frames count from 1")
     flat = (table.width <= 0) | (table.height <= 0)
     _refuse(flat, table, path, "width and height must be above 0")
@@ -76,21 +77,8 @@ def read_cells(path: str | Path) -> pd.DataFrame:
 # %% ../../nbs/12_formats.mot.ipynb #c017
 def cells_of_rows(rows: pd.DataFrame) -> pd.DataFrame:
     "Return the cells table of `COLUMNS`; labels count in each frame."
-    cells = pd.DataFrame(
-        {
-            "frame": rows.frame.to_numpy(int) - 1,
-            "label": rows.groupby("frame").cumcount() + 1,
-            "y": rows.top + rows.height / 2 - 0.5,
-            "x": rows.left + rows.width / 2 - 0.5,
-            "y0": rows.top,
-            "x0": rows.left,
-            "y1": rows.top + rows.height,
-            "x1": rows.left + rows.width,
-            "area": rows.width * rows.height,
-            "score": rows.confidence,
-        }
-    )
-    return check_cells(cells)
+    cells = cells_of_boxes(rows.assign(frame=rows.frame.astype(int) - 1))
+    return check_cells(cells.assign(score=rows.confidence))
 
 # %% ../../nbs/12_formats.mot.ipynb #c018
 def read_mot(

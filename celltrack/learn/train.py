@@ -149,8 +149,9 @@ def check_folder(folder: Path, settings: dict, resume: bool) -> None:
             f"{folder}: there is a run in it. Remove the folder, give another, or resume the run"
         )
     try:
-        old = json.loads(path.read_text())
-        other = [k for k in {**old, **settings} if old.get(k) != settings.get(k)]
+        stored = json.loads(path.read_text())
+        old, new = ({**kept, **kept.get("plan", {})} for kept in (stored, settings))
+        other = [k for k in {**old, **new} if k != "plan" and old.get(k) != new.get(k)]
     except (ValueError, TypeError, AttributeError) as e:
         raise InputError(f"{path}: not the settings of a run ({e}). Give another folder") from None
     if other:

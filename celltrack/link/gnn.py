@@ -368,16 +368,16 @@ class WindowSampler:
         drop: float = 0.15,  # share of windows in which a kind of feature is missing
         seed: int = 0,
     ):
-        slicers = [[WindowSlicer(x) for x in some if len(x.is_true)] for some in movies]
-        self.slicers = [some for some in slicers if some]
+        slicers = [[WindowSlicer(x) for x in examples if len(x.is_true)] for examples in movies]
+        self.slicers = [of_movie for of_movie in slicers if of_movie]
         if not self.slicers:
             raise InputError(
                 "examples: no movie with candidate links. Give movies with cells in several frames"
             )
         self.frames, self.batch, self.seed = frames, batch, seed
-        weight = np.array([sum(len(s.cells) for s in some) ** 0.5 for some in self.slicers])
+        weight = np.sqrt([sum(len(s.cells) for s in of_movie) for of_movie in self.slicers])
         self.share = weight / weight.sum()
-        described = [x.described for some in movies for x in some]
+        described = [x.described for examples in movies for x in examples]
         tables = [d.nodes for d in described], [d.edges for d in described]
         means, deviations = zip(*map(feature_scale, tables), strict=True)
         self.vary = Vary(means, deviations, noise, scale, drop)
@@ -387,8 +387,8 @@ class WindowSampler:
         rng = np.random.default_rng([self.seed, step])
         found = WindowBatch()
         while len(found) < self.batch:
-            some = self.slicers[rng.choice(len(self.slicers), p=self.share)]
-            slicer = some[rng.integers(len(some))]
+            of_movie = self.slicers[rng.choice(len(self.slicers), p=self.share)]
+            slicer = of_movie[rng.integers(len(of_movie))]
             first = rng.integers(-self.frames // 2, max(slicer.last + 1 - self.frames // 2, 1))
             window = slicer(first, first + self.frames)[0]
             if len(window.src) and window.mother_known.any():
@@ -565,7 +565,7 @@ def train_link_net(movies, held_out, options, notes=None):
     "Return a LinkNet trained on Examples of each movie, and calibrated on those held out."
     torch.manual_seed(options.seed)
     net = LinkNet(width=options.width, depth=options.depth, frames=options.frames)
-    net.fit_scale([x.described for some in movies for x in some])
+    net.fit_scale([x.described for examples in movies for x in examples])
     sampler = WindowSampler(movies, options.frames, options.each, options.noise, seed=options.seed)
 
     def validate(net):
@@ -584,10 +584,10 @@ def train_gnn(options):  # a TrainGnn
     if not 0 <= options.held < 1:
         raise InputError(f"held {options.held}; give a share from 0 to below 1")
     options.check()
+    real = [read_links(path, options.labels) for path in options.data]  # refused, if at all, first
     movies = [augmented_examples(*simulated_links(k), seed=k) for k in range(options.simulated)]
     held_out = []
-    for path in options.data:
-        cells, links, movie = read_links(path, options.labels)
+    for cells, links, movie in real:
         last = int(cells.frame.max()) + 1 if len(cells) else 0
         middle = round(last * (1 - options.held))
         movies.append(augmented_examples(*cut_frames(cells, links, 0, middle), movie))
@@ -596,7 +596,7 @@ def train_gnn(options):  # a TrainGnn
     notes = {
         "movies": [Path(p).name for p in options.data],
         "simulated": options.simulated,
-        "cells": sum(len(x.has_mother) for some in movies for x in some),
+        "cells": sum(len(x.has_mother) for examples in movies for x in examples),
     }
     net = train_link_net(movies, held_out, options, notes)
     scores = link_scores(net, held_out) if held_out else {}

@@ -148,6 +148,13 @@ def close_partners(pairs, close):  # Pairs sorted by j, then distance; a distanc
     return pairs.i[first], pairs.j[first]
 
 # %% ../../nbs/52_link.graph.ipynb #c037
+def nearest_kept(mother, keep):  # (n,) row of the cell before, -1: none; bool (n,)
+    "Return (n,) the last cell before each that is kept, -1: none."
+    while (lost := (mother >= 0) & ~keep[mother]).any():
+        mother = np.where(lost, mother[mother], mother)
+    return mother
+
+# %% ../../nbs/52_link.graph.ipynb #c039
 def true_links(
     cells: pd.DataFrame,  # the cells table of the detections
     truth: Tracks,
@@ -158,8 +165,7 @@ def true_links(
     mother = np.full(len(graph.frame), -1)
     mother[graph.dst] = graph.src
     row = _detected_rows(cells, graph, tables)
-    while (lost := (mother >= 0) & (row[mother] < 0)).any():
-        mother = np.where(lost, mother[mother], mother)
+    mother = nearest_kept(mother, row >= 0)
     daughter = np.flatnonzero((row >= 0) & (mother >= 0))
     links = pd.DataFrame({"src": row[mother[daughter]], "dst": row[daughter]})
     links = links[links.src != links.dst].drop_duplicates("dst")
@@ -174,13 +180,12 @@ def _detected_rows(cells, graph, tables):  # cells table, LineageGraph, Overlaps
     node_of = {key: k for k, key in enumerate(keys)}
     row = np.full(len(graph.frame), -1)
     for t, table in enumerate(tables):
-        true = table.truth_labels[table.truth[table.matched]].tolist()
-        found = table.result_labels[table.result[table.matched]].tolist()
+        true, found = (labels.tolist() for labels in table.matched_labels)
         for a, b in zip(true, found, strict=True):
             row[node_of[t, a]] = row_of.get((t, b), -1)
     return row
 
-# %% ../../nbs/52_link.graph.ipynb #c038
+# %% ../../nbs/52_link.graph.ipynb #c040
 #| code-fold: false
 def candidate_recall(links: Candidates, true: tuple[np.ndarray, np.ndarray]) -> pd.DataFrame:
     """Return a table by lag of the true (src, dst) among the Candidates.
@@ -198,13 +203,12 @@ def candidate_recall(links: Candidates, true: tuple[np.ndarray, np.ndarray]) -> 
     table = pd.DataFrame({"lag": lags, **counts}).set_index("lag")
     return table.assign(share=table.found / table.true.where(table.true > 0))
 
-# %% ../../nbs/52_link.graph.ipynb #c044
+# %% ../../nbs/52_link.graph.ipynb #c046
 def keep_cells(cells, links, keep):  # the cells table, true (src, dst), bool (n,)
     "Return (cells, links) without some cells; links go on over them."
     mother = np.full(len(cells), -1)
     mother[links[1]] = links[0]
-    while (lost := (mother >= 0) & ~keep[mother]).any():
-        mother = np.where(lost, mother[mother], mother)
+    mother = nearest_kept(mother, keep)
     new_row = np.cumsum(keep) - 1
     dst = np.flatnonzero(keep & (mother >= 0))
     return cells[keep].reset_index(drop=True), (new_row[mother[dst]], new_row[dst])
@@ -222,14 +226,14 @@ def subsample_frames(cells, links, step=2):
     cells, links = keep_cells(cells, links, (cells.frame % step == 0).to_numpy())
     return cells.assign(frame=cells.frame // step), links
 
-# %% ../../nbs/52_link.graph.ipynb #c045
+# %% ../../nbs/52_link.graph.ipynb #c047
 def with_errors(cells, links, rng, lost=0.05, invented=0.02):
     "Return (cells, links) with a share of cells lost, and copies of some put where no cell is."
     cells, links = keep_cells(cells, links, rng.random(len(cells)) >= lost)
     copies = moved_at_random(cells, cells[rng.random(len(cells)) < invented].copy(), rng)
     copies["label"] = cells.label.max() + 1 + np.arange(len(copies))
     axes = [a for a in "zyx" if a in cells]
-    size = cells.area.median() ** (1 / len(axes))
+    size = Detections.from_cells(cells).typical_size
     positions = {t: frame[axes].to_numpy() for t, frame in cells.groupby("frame")}
     free = np.zeros(len(copies), bool)
     for k, (t, at) in enumerate(zip(copies.frame, copies[axes].to_numpy(), strict=True)):
@@ -248,7 +252,7 @@ def moved_at_random(cells, copies, rng):
             copies[column] = copies[column] + shift[:, k]
     return copies
 
-# %% ../../nbs/52_link.graph.ipynb #c048
+# %% ../../nbs/52_link.graph.ipynb #c050
 def read_links(path, labels=None):  # 01 or a name; folder of masks beside it
     "Return (cells, true links, movie) of a movie with its truth beside it."
     sequence = open_sequence(path, labels)
@@ -256,19 +260,28 @@ def read_links(path, labels=None):  # 01 or a name; folder of masks beside it
     return sequence.cells, true_links(sequence.cells, sequence.truth, tables), sequence.movie
 
 
-def simulated_links(seed, frames=40, side=300):
-    """Return (cells, true links, movie) of a simulated movie.
+def measured_links(movie, truth):
+    "Return (cells, true links, movie): the cells are those of the true labels."
+    cells = measure_movie(truth.labels, movie)
+    return cells, true_links(cells, truth, overlaps(truth.labels, truth.labels)), movie
+
+
+def varied_movie(seed, frames=40, side=300):
+    """Return (movie, truth), simulated.
 
     Number, speed, crowding and cycle of its cells differ from seed to seed.
     """
     rng = np.random.default_rng(seed)
-    cells = {
+    options = {
         "cells": int(rng.integers(10, 70)),
         "cycle": float(rng.integers(18, 45)),
         "speed": float(rng.choice([1.0, 2.0, 4.0, 7.0])),
         "crowding": float(rng.choice([0.85, 0.95])),
     }
     modality = ("nuclei", "dic", "phase")[seed % 3]
-    movie, truth = simulate_movie(frames, (side, side), modality=modality, seed=500 + seed, **cells)
-    table = measure_movie(truth.labels, movie)
-    return table, true_links(table, truth, overlaps(truth.labels, truth.labels)), movie
+    return simulate_movie(frames, (side, side), modality=modality, seed=500 + seed, **options)
+
+
+def simulated_links(seed, frames=40, side=300):
+    "Return (cells, true links, movie) of a `varied_movie`."
+    return measured_links(*varied_movie(seed, frames, side))

@@ -527,12 +527,12 @@ def show_uncertain_links(
     axes = figure.subplots(2, len(table), squeeze=False)
     for (before, now), row in zip(axes.T, table.to_dict("records"), strict=True):
         centre = at.loc[row["frame"], row["label"]]
-        known = [row[k] for k in ("mother frame", "other frame") if row[k] is not pd.NA]
+        known = [row[k] for k in ("mother frame", "other frame") if pd.notna(row[k])]
         _show_crop(before, movie, max(known, default=max(row["frame"] - 1, 0)), centre, half)
         _show_crop(now, movie, row["frame"], centre, half)
         _mark_cell(now, centre, "C1")
         for role, color in (("mother", "C1"), ("other", "C0")):
-            if row[f"{role} frame"] is not pd.NA:
+            if pd.notna(row[f"{role} frame"]):
                 _mark_cell(before, at.loc[row[f"{role} frame"], row[f"{role} label"]], color)
         before.set_title(f"{row['margin']:.2f}", fontsize=8)
     axes[0, 0].set_ylabel("before")

@@ -60,11 +60,16 @@ def single_pairs(matched):  # nodes (truth, result)
     return t[keep], r[keep]
 
 
+def lookup(keys, values, size):  # (k,) numbers below `size`, (k,) a value of each
+    "Return (size,) the value of each number, -1 where it is no key."
+    found = np.full(size, -1)
+    found[keys] = values
+    return found
+
+
 def position_of(keys, size):  # (k,) different numbers below `size`
     "Return (size,) the position of each number in `keys`, -1 where it is not."
-    at = np.full(size, -1)
-    at[keys] = np.arange(len(keys))
-    return at
+    return lookup(keys, np.arange(len(keys)), size)
 
 # %% ../../nbs/22_score.ctc.ipynb #c014
 def lineages(comparison):
@@ -125,8 +130,8 @@ def operation_nodes(truth, result, matched):  # two LineageGraphs, matched nodes
     split = np.repeat(np.arange(len(hits)), (hits - 1).clip(min=0))
     missed = np.flatnonzero(np.bincount(t, minlength=n) == 0)
     invented = np.flatnonzero(hits == 0)
-    partner = np.full(len(result.frame), -1)  # the true node of a result node that has just one
-    partner[r[hits[r] == 1]] = t[hits[r] == 1]
+    one = hits[r] == 1
+    partner = lookup(r[one], t[one], len(result.frame))  # of result nodes that cover just one
     src, dst = partner[result.src], partner[result.dst]
     known = np.flatnonzero((src >= 0) & (dst >= 0))  # only these edges can be judged
     into = position_of(truth.dst, n)  # the edge into each true node: it has one parent at most
@@ -257,8 +262,8 @@ def match_divisions(truth, result, matched, tolerance):  # LineageEvents, single
     same = min_cost_matching(at * size + i, at * size + j, np.zeros(len(at)))
     found = np.bincount(at[same], minlength=len(d))
     children = np.bincount(truth.division, minlength=len(truth.mothers))[d]
-    theirs = np.bincount(result.division, minlength=len(result.mothers))[e]
-    right = np.flatnonzero((found == children) & (found == theirs))
+    result_children = np.bincount(result.division, minlength=len(result.mothers))[e]
+    right = np.flatnonzero((found == children) & (found == result_children))
     right = right[min_cost_matching(d[right], e[right], abs(late[right]))]
     return d[right], e[right], late[right], (d, e)
 
@@ -308,15 +313,15 @@ def _cycle_histogram(events):
     return np.bincount(events.graph.frame[last] - events.graph.frame[first] + 1)
 
 # %% ../../nbs/22_score.ctc.ipynb #c051
-def official_runs(truth, i, j, whole):  # runs of `followed_runs`; those of a whole true tracklet
-    """Return the runs that the official TF counts.
+def official_runs(truth, i, j, complete):  # `followed_runs`; which are of a whole true tracklet
+    """Return which runs the official TF counts.
 
-    None is of a larger true label than one that the same tracklet of the result follows whole.
+    Of each tracklet of the result, those up to the first true label that it follows completely.
     """
     label = np.zeros(len(np.unique(truth.tracklet)), int)
     label[truth.tracklet] = truth.graph.label
     least = np.full(j.max(initial=0) + 1, np.inf)
-    np.minimum.at(least, j[whole], label[i[whole]])
+    np.minimum.at(least, j[complete], label[i[complete]])
     return label[i] <= least[j]
 
 
@@ -375,19 +380,17 @@ def chota_values(counts):  # of one movie, or of several added up
     }
 
 # %% ../../nbs/22_score.ctc.ipynb #c063
-def outline_overlaps(
-    masks, result, graph, movie
-):  # as in `score_ctc`; Tracks, their graph; of truth
+def outline_overlaps(masks, result, graph, movie):  # as in `score_ctc`; Tracks, graph; of truth
     "Return the Overlap of each annotated frame or slice with the tracked cells of the result."
-    whole = hasattr(masks, "shape")  # a Movie or an array
-    if not whole and all(isinstance(m, Overlap) for m in masks):
+    is_movie = hasattr(masks, "shape")  # a Movie or an array
+    if not is_movie and all(isinstance(m, Overlap) for m in masks):
         return masks
-    if result.labels is None or not whole and movie is None:
+    if result.labels is None or not is_movie and movie is None:
         raise InputError(
             "truth or result has no labels, which masks are compared with. "
             "Give their Overlaps as masks"
         )
-    if whole:
+    if is_movie:
         frames = range(len(masks))
         tables = overlaps_of(masks, result.labels)
     else:
@@ -442,23 +445,17 @@ def repairs_of_tracks(comparison, add):  # add("truth" or "result", nodes) -> su
 # %% ../../nbs/22_score.ctc.ipynb #c066
 NO_CELL = "the truth has no cell"
 NO_OUTLINE = "no cell outlined in masks, or in 01_GT/SEG or 01_ST/SEG beside the truth"
+OUTLINES = "{SEG matched} of {SEG cells} outlines matched"
+REPAIRED_LINKS = "ED {ED}, EA {EA}, EC {EC}"
 COMPLETE = "{CT complete} pairs of {CT tracks} and {CT result tracks} tracks"
 DIVISIONS = "TP {division TP}, FP {division FP}, FN {division FN}"
 CHALLENGE = Family(
     "challenge",
     (
-        Metric(
-            "SEG", NO_OUTLINE, "{SEG matched} of {SEG cells} outlines matched", "challenge", True
-        ),
+        Metric("SEG", NO_OUTLINE, OUTLINES, "challenge", headline=True),
         Metric("DET", NO_CELL, "NS {NS}, FN {FN}, FP {FP}", headline=True, additive=True),
         Metric("TRA", NO_CELL, "AOGM {AOGM} of {AOGM_0}", headline=True, additive=True),
-        Metric(
-            "LNK",
-            "the truth has no link",
-            "ED {ED}, EA {EA}, EC {EC}",
-            headline=True,
-            additive=True,
-        ),
+        Metric("LNK", "the truth has no link", REPAIRED_LINKS, headline=True, additive=True),
         Metric("OP_CSB", "SEG or DET is undefined"),
         Metric("OP_CTB", "SEG or TRA is undefined"),
         Metric("CT", NO_CELL, COMPLETE, headline=True),

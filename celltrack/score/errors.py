@@ -21,7 +21,14 @@ from tyro.conf import Positional, arg
 from ..formats.dataset import find_movie, open_sequence
 from ..measure import measure_movie
 from ..movie import InputError, LazyFrames, Movie, atomic, contrast_limits
-from .ctc import OPERATIONS, in_field, lineages, matched_nodes, repair_nodes
+from celltrack.score.ctc import (
+    OPERATIONS,
+    in_field,
+    lineages,
+    lookup,
+    matched_nodes,
+    repair_nodes,
+)
 from .events import event_table, found_events
 from .overlap import Comparison, Overlap
 from celltrack.score.panel import (
@@ -45,12 +52,10 @@ def repair_reasons(comparison, kind) -> np.ndarray:
     a, b = comparison.part(repair_nodes)[kind]
     t, r = comparison.part(matched_nodes)
     if OPERATIONS[kind].side == "truth":
-        partner = np.full(len(truth.tracklet), -1)
-        partner[t] = r
+        partner = lookup(t, r, len(truth.tracklet))
         divides = np.isin(a, truth.mothers)
     else:
-        partner = np.full(len(result.tracklet), -1)
-        partner[r] = t
+        partner = lookup(r, t, len(result.tracklet))
         divides = np.isin(a, result.mothers)
     p, q = partner[a], partner[b]  # the matched nodes of the other side, -1: none
     merged = np.flatnonzero(np.bincount(r) > 1)
@@ -85,20 +90,18 @@ def list_errors(
     table = event_table(truth, result, comparison.overlaps, tolerance)
     table = table[table.event == "division"]
     found = comparison.part(found_events).found["division"]
-    for kind, side, verdict, nodes in (
-        ("missed division", "truth", "FN", np.delete(found.truth, found.i)),
-        ("invented division", "result", "FP", np.delete(found.result, found.j)),
+    for kind, side, outcome, nodes in (
+        ("missed division", "truth", "FN", found.missed),
+        ("invented division", "result", "FP", found.invented),
     ):
-        reason = table.reason[table.verdict == verdict].to_numpy()
+        reason = table.reason[table.outcome == outcome].to_numpy()
         rows.append(_error_rows(comparison, kind, side, nodes, nodes, reason, 0.0))
     errors = pd.concat(rows, ignore_index=True)
     errors["owner_cost"] = errors.groupby("owner").cost.transform("sum")
     return errors.sort_values("owner_cost", ascending=False, kind="stable", ignore_index=True)
 
 # %% ../../nbs/26_score.errors.ipynb #c014
-def _error_rows(
-    comparison, kind, side, a, b, reason, cost
-):  # nodes at which the error begins, ends
+def _error_rows(comparison, kind, side, a, b, reason, cost):  # nodes: where the error begins, ends
     truth, result = comparison.part(lineages)
     graph = truth.graph if side == "truth" else result.graph
     rows = {
@@ -224,9 +227,9 @@ def save_figure(figure, path):
         figure.savefig(tmp, dpi=120)
 
 # %% ../../nbs/26_score.errors.ipynb #c029
-def draw_share(things, share, rng):
-    "Return a share of the things, drawn at random; a larger share contains a smaller one."
-    return rng.permutation(things)[: round(share * len(things))]
+def draw_share(items, share, rng):
+    "Return a share of the items, drawn at random; a larger share contains a smaller one."
+    return rng.permutation(items)[: round(share * len(items))]
 
 
 def missed_division(truth, share, rng):
@@ -277,15 +280,19 @@ def rivals(truth, src, dst, links, once, rng):  # links: positions; once: (n,) k
     "Return pairs (link, rival), no key twice. A rival ends nearest and goes to an only child."
     frame = truth.cells.frame.to_numpy()
     position = truth.cells[truth.axes].to_numpy() * truth.labels.spacing
-    ends = np.column_stack([1e6 * frame, position])[dst]
+    ends = np.column_stack([1e6 * frame, position])[dst]  # frames are out of reach of each other
     simple = simple_links(truth, src, dst)
     links = rng.permutation(links)
-    near = np.append(simple, -1)[cKDTree(ends[simple]).query(ends[links], 2)[1]]
-    rival = np.where(near[:, 0] == links, near[:, 1], near[:, 0])
+    nearest = cKDTree(ends[simple]).query(ends[links], 2)[1]
+    near = np.append(simple, -1)[nearest]  # -1: there are not two
+    rival = np.where(near[:, 0] == links, near[:, 1], near[:, 0])  # the nearest may be itself
     pairs = np.stack([links, rival], 1)[rival >= 0]
-    pairs = pairs[np.ptp(frame[dst[pairs]], axis=1) == 0]
-    first = np.unique(once[src[pairs]], return_index=True)[1]
-    return pairs[np.bincount(first // 2, minlength=len(pairs)) == 2]
+    link_frame, rival_frame = frame[dst[pairs]].T
+    pairs = pairs[link_frame == rival_frame]
+    keys = once[src[pairs]].ravel()
+    new = np.zeros(len(keys), bool)
+    new[np.unique(keys, return_index=True)[1]] = True
+    return pairs[new.reshape(-1, 2).all(axis=1)]
 
 
 def simple_links(truth, src, dst):
@@ -293,7 +300,7 @@ def simple_links(truth, src, dst):
     frame = truth.cells.frame.to_numpy()
     return np.flatnonzero((np.bincount(src)[src] == 1) & (frame[dst] == frame[src] + 1))
 
-
+# %% ../../nbs/26_score.errors.ipynb #c033
 def identity_switch(truth, share, rng):
     "Neighbours swap their futures, each track once at most."
     src, dst = truth.links()
@@ -313,7 +320,7 @@ def wrong_parent(truth, share, rng):
     src[i] = src[j]
     return relinked(truth, truth.cells, src, dst)
 
-# %% ../../nbs/26_score.errors.ipynb #c033
+# %% ../../nbs/26_score.errors.ipynb #c034
 def repainted(labels, paint):  # a label Movie; (frame number, label image) -> label image
     "Return the label Movie whose images pass through `paint` when they are asked for."
     times = range(len(labels))
@@ -332,13 +339,13 @@ def early_division(truth, share, rng):
     frame = c.frame.to_numpy()[mothers]
     label = c.label.to_numpy()[mothers]
     new = c.label.max() + 1 + halves
-    way = np.diff(c[truth.axes].to_numpy()[dst[born]], axis=1)[:, 0]
+    apart = np.diff(c[truth.axes].to_numpy()[dst[born]], axis=1)[:, 0]
 
     def paint(t, image):
         image = image.astype(np.uint32)
         for k in np.flatnonzero(frame == t):
             at = np.flatnonzero(image == label[k])
-            at = at[np.argsort(way[k] @ np.unravel_index(at, image.shape), kind="stable")]
+            at = at[np.argsort(apart[k] @ np.unravel_index(at, image.shape), kind="stable")]
             image.flat[at[len(at) // 2 :]] = 0  # an odd pixel in the middle goes to none
             image.flat[at[(len(at) + 1) // 2 :]] = new[k]
         return image
@@ -350,7 +357,7 @@ def early_division(truth, share, rng):
     links = np.r_[src, before], np.r_[dst, halves]
     return relinked(truth, cells, *links, repainted(truth.labels, paint))
 
-# %% ../../nbs/26_score.errors.ipynb #c034
+# %% ../../nbs/26_score.errors.ipynb #c035
 def eroded_masks(truth, share, rng):
     "All cells lose the outer `share` of the way from the outline to their deepest pixel."
 
@@ -384,7 +391,7 @@ def invented_cells(truth, share, rng):
     cells = pd.concat([c, added], ignore_index=True)
     return relinked(truth, cells, *truth.links(), repainted(truth.labels, paint))
 
-# %% ../../nbs/26_score.errors.ipynb #c035
+# %% ../../nbs/26_score.errors.ipynb #c036
 DAMAGES: dict[str, Callable] = {
     "identity switch": identity_switch,
     "missed division": missed_division,
@@ -396,12 +403,12 @@ DAMAGES: dict[str, Callable] = {
     "gaps": gaps,
 }
 
-# %% ../../nbs/26_score.errors.ipynb #c036
+# %% ../../nbs/26_score.errors.ipynb #c037
 #| code-fold: false
 def damage_tracks(
     truth: Tracks,  # with labels
     kind: str,  # identity switch, missed division, wrong parent, early division, eroded masks …
-    share: float,  # 0 to 1: how many of the things that can be damaged in this way
+    share: float,  # 0 to 1: of all cells, links or divisions that can be damaged so
     seed: int = 0,  # what is damaged at one share is damaged at every larger one
 ) -> Tracks:
     "Return Tracks with one kind of damage done on purpose; masks are repainted when asked for."
@@ -413,7 +420,7 @@ def damage_tracks(
         raise InputError("damage: the truth has no labels. Give Tracks(cells, lineage, labels)")
     return DAMAGES[kind](truth, share, np.random.default_rng(seed))
 
-# %% ../../nbs/26_score.errors.ipynb #c051
+# %% ../../nbs/26_score.errors.ipynb #c052
 @dataclass
 class ScoreFiles:
     "Score results against truth, in one table; several sequences are also averaged and pooled."
@@ -427,9 +434,7 @@ class ScoreFiles:
     csv: Path | None = None  # write all numbers here, one row per sequence
     markdown: Path | None = None  # write the table here
     picture: Path | None = None  # draw the scores here, a PNG
-    interval: Literal["none", "sequences", "tracks"] = (
-        "none"  # bootstrap over these; of several pairs: pooled
-    )
+    interval: Literal["none", "sequences", "tracks"] = "none"  # bootstrap; of several pairs: pooled
     tolerance: int = 1  # frames by which a division, death or birth may be early or late
     field: int = 0  # leave out cells that lie wholly in a border of so many pixels
     official: bool = False  # TF, BIO and OP_CLB as the challenge's program: label order matters
@@ -454,7 +459,7 @@ class ScoreFiles:
         print(text)
         write_scores(self, text, shown, several, ends)
 
-# %% ../../nbs/26_score.errors.ipynb #c052
+# %% ../../nbs/26_score.errors.ipynb #c053
 def score_folders(command, pair, name):  # a ScoreFiles; folders; of this pair
     "Return the Scores, the counts of tracks and the wrong events of a pair; draw its errors."
     true_tracks, tracks, tables, masks = read_pair(*pair)
@@ -466,7 +471,7 @@ def score_folders(command, pair, name):  # a ScoreFiles; folders; of this pair
     if command.interval == "tracks":
         counts = counts_by_track(truth, result, tables, tolerance)
     if command.events:
-        table = event_table(truth, result, tables, tolerance).query("verdict != 'TP'")
+        table = event_table(truth, result, tables, tolerance).query("outcome != 'TP'")
         errors = "no wrong event" if table.empty else table.to_string(index=False)
     if command.gallery:
         folder = command.gallery / name if len(command.pairs) > 1 else command.gallery
@@ -488,7 +493,7 @@ def write_scores(command, text, shown, several, ends):
         intervals = [None] * (len(shown) - 1) + [ends]
         save_figure(dot_plot(shown, intervals), command.picture)
 
-# %% ../../nbs/26_score.errors.ipynb #c053
+# %% ../../nbs/26_score.errors.ipynb #c054
 def check_options(command):  # a ScoreFiles
     "Raise `InputError` where options cannot be followed, before anything is written."
     if not command.pairs:

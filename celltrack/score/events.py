@@ -21,6 +21,7 @@ from ..movie import InputError
 from celltrack.score.ctc import (
     check_tolerance,
     lineages,
+    lookup,
     match_divisions,
     match_nodes,
     matched_nodes,
@@ -40,14 +41,6 @@ from celltrack.score.overlap import (
 from ..tracks import Tracks
 
 # %% ../../nbs/23_score.events.ipynb #c014
-EVENT_COUNTS = ("TP", "FP", "FN", "late", "shift")
-EVENT_KINDS = {  # what the other side does at an event that it has not: goes on, or else
-    "division": ("goes on as one cell", "ends here"),
-    "death": ("goes on", "left or ended"),
-    "birth": ("was there before", "entered"),
-}
-
-
 class EventMatches(NamedTuple):
     "The events of one kind, as nodes of truth and result, and those that are the same."
 
@@ -57,6 +50,28 @@ class EventMatches(NamedTuple):
     j: np.ndarray  # (k,) position in result
     late: np.ndarray  # (k,) frames by which the result is late
 
+    @property
+    def missed(self) -> np.ndarray:
+        "Nodes of the truth whose event the result has not."
+        return np.delete(self.truth, self.i)
+
+    @property
+    def invented(self) -> np.ndarray:
+        "Nodes of the result whose event the truth has not."
+        return np.delete(self.result, self.j)
+
+    def swapped(self) -> "EventMatches":
+        "Return these with truth and result exchanged."
+        return EventMatches(self.result, self.truth, self.j, self.i, -self.late)
+
+# %% ../../nbs/23_score.events.ipynb #c015
+EVENT_COUNTS = ("TP", "FP", "FN", "late", "shift")
+EVENT_KINDS = {  # what the other side does at an event that it has not: goes on, or else
+    "division": ("goes on as one cell", "ends here"),
+    "death": ("goes on", "left or ended"),
+    "birth": ("was there before", "entered"),
+}
+
 
 def event_counts(found):  # {kind: EventMatches}
     "Return {name: count}: events found, invented and missed; frames late, without and with sign."
@@ -65,15 +80,15 @@ def event_counts(found):  # {kind: EventMatches}
         hits = len(events.i)
         numbers = {
             "TP": hits,
-            "FP": len(events.result) - hits,
-            "FN": len(events.truth) - hits,
+            "FP": len(events.invented),
+            "FN": len(events.missed),
             "late": int(abs(events.late).sum()),
             "shift": int(events.late.sum()),
         }
         counts |= {f"{kind} {name}": n for name, n in numbers.items()}
     return counts
 
-# %% ../../nbs/23_score.events.ipynb #c015
+# %% ../../nbs/23_score.events.ipynb #c016
 def event_values(counts):  # of one movie, or of several added up
     """Return precision, recall, F1, timing, bias (frames) and MBC of each kind of event.
 
@@ -93,7 +108,7 @@ def event_values(counts):  # of one movie, or of several added up
         }
     return values
 
-# %% ../../nbs/23_score.events.ipynb #c023
+# %% ../../nbs/23_score.events.ipynb #c024
 def births_and_deaths(tracks, events, frames, margin=0):  # its LineageEvents; of the movie; pixels
     """Return (births, deaths), nodes: cells that appear or end inside the picture and the movie.
 
@@ -112,7 +127,7 @@ def births_and_deaths(tracks, events, frames, margin=0):  # its LineageEvents; o
     deaths = np.r_[events.last[fate == "died"], last[inside[len(first) :]]]
     return births, np.sort(deaths)
 
-# %% ../../nbs/23_score.events.ipynb #c024
+# %% ../../nbs/23_score.events.ipynb #c025
 def cells_of_nodes(tracks):
     "Return the cells that are nodes of the graph, in its order."
     cells = tracks.cells[tracks.cells.label > 0]
@@ -153,7 +168,7 @@ def edge_labels(image):
     "Return the labels on the faces of a label image."
     return np.concatenate([np.unique(np.take(image, (0, -1), axis)) for axis in range(image.ndim)])
 
-# %% ../../nbs/23_score.events.ipynb #c035
+# %% ../../nbs/23_score.events.ipynb #c036
 def match_positions(truth, result, max_distance, spacing=None):  # Tracks; physical units
     "Return nodes (truth, result) of the pairs of each frame within `max_distance`, nearest in sum."
     spacing = default_spacing(truth, result) if spacing is None else spacing
@@ -172,15 +187,13 @@ def match_positions(truth, result, max_distance, spacing=None):  # Tracks; physi
     best = min_cost_matching(found.row, found.col, found.data)
     return found.row[best], found.col[best]
 
-# %% ../../nbs/23_score.events.ipynb #c039
+# %% ../../nbs/23_score.events.ipynb #c040
 def association_counts(truth, result, matched):  # LineageEvents, single pairs of nodes
     "Return {name: count}: true links, those found, true cells, and those followed best."
     t, r = matched
     n, m = len(truth.tracklet), len(result.tracklet)
-    partner = np.full(n, -1)
-    partner[t] = r
-    before = np.full(m + 1, -1)
-    before[result.graph.dst] = result.graph.src
+    partner = lookup(t, r, n)
+    before = lookup(result.graph.dst, result.graph.src, m + 1)
     a, b = partner[truth.graph.src], partner[truth.graph.dst]  # both ends of a true link
     found = (a >= 0) & (before[b] == a)
     return {
@@ -208,7 +221,7 @@ def association_values(counts):  # of one movie, or of several added up
         "target effectiveness": ratio(counts["cells followed"], counts["cells"]),
     }
 
-# %% ../../nbs/23_score.events.ipynb #c042
+# %% ../../nbs/23_score.events.ipynb #c043
 class Events(NamedTuple):
     "What happened to truth and result."
 
@@ -218,7 +231,13 @@ class Events(NamedTuple):
     found: dict  # kind -> EventMatches
     other_daughters: tuple  # mothers (truth, result) that divide in time, into other daughters
 
+    def swapped(self) -> "Events":
+        "Return these with truth and result exchanged."
+        found = {kind: events.swapped() for kind, events in self.found.items()}
+        others = self.other_daughters[::-1]
+        return Events(self.result, self.truth, self.matched[::-1], found, others)
 
+# %% ../../nbs/23_score.events.ipynb #c044
 def find_events(
     truth, result, overlaps=None, tolerance=1, max_distance=None, spacing=None, margin=0
 ):
@@ -245,7 +264,7 @@ def find_events(
         matched = match_nodes(x.graph, y.graph, overlaps)
     return pair_events((truth, result), (x, y), single_pairs(matched), tolerance, margin)
 
-# %% ../../nbs/23_score.events.ipynb #c043
+# %% ../../nbs/23_score.events.ipynb #c045
 def pair_events(sides, lineages, matched, tolerance, margin):  # (truth, result) of each
     "Return the Events of Tracks whose LineageEvents and single pairs are known."
     x, y = lineages
@@ -259,13 +278,13 @@ def pair_events(sides, lineages, matched, tolerance, margin):  # (truth, result)
         births_and_deaths(sides[1], y, frames, margin),
         strict=True,
     )
-    for kind, (these, those) in {"death": deaths, "birth": births}.items():
-        i, j, late = near_events(these, those, x, y, matched, tolerance)
+    for kind, (true_nodes, nodes) in {"death": deaths, "birth": births}.items():
+        i, j, late = near_events(true_nodes, nodes, x, y, matched, tolerance)
         best = min_cost_matching(i, j, abs(late))
-        found[kind] = EventMatches(these, those, i[best], j[best], late[best])
+        found[kind] = EventMatches(true_nodes, nodes, i[best], j[best], late[best])
     return Events(x, y, matched, found, (x.mothers[p], y.mothers[q]))
 
-# %% ../../nbs/23_score.events.ipynb #c045
+# %% ../../nbs/23_score.events.ipynb #c047
 def found_events(comparison):
     "Return the Events of a Comparison."
     c = comparison
@@ -286,8 +305,8 @@ def events_of_tracks(comparison, add):  # add("truth" or "result", nodes, weight
         hit = e.truth[e.i]
         counts |= {
             f"{kind} TP": add("truth", hit),
-            f"{kind} FP": add("result", np.delete(e.result, e.j)),
-            f"{kind} FN": add("truth", np.delete(e.truth, e.i)),
+            f"{kind} FP": add("result", e.invented),
+            f"{kind} FN": add("truth", e.missed),
             f"{kind} late": add("truth", hit, abs(e.late)),
             f"{kind} shift": add("truth", hit, e.late),
         }
@@ -305,7 +324,7 @@ def _metrics_of(kind):  # a key of EVENT_KINDS
     if kind == "division":
         yield Metric("division MBC", "neither truth nor result has a division", additive=True)
 
-# %% ../../nbs/23_score.events.ipynb #c046
+# %% ../../nbs/23_score.events.ipynb #c048
 EVENTS = Family(
     "events",
     tuple(metric for kind in EVENT_KINDS for metric in _metrics_of(kind)),
@@ -314,7 +333,7 @@ EVENTS = Family(
     events_of_tracks,
 )
 
-# %% ../../nbs/23_score.events.ipynb #c047
+# %% ../../nbs/23_score.events.ipynb #c049
 def count_links(comparison):
     "Return the counts of links of a Comparison."
     matched = single_pairs(comparison.part(matched_nodes))
@@ -332,7 +351,7 @@ def links_of_tracks(comparison, add):
     counts = {"links": links, "links found": links - missing}
     return counts | {"cells": add("truth"), "cells followed": followed}
 
-# %% ../../nbs/23_score.events.ipynb #c048
+# %% ../../nbs/23_score.events.ipynb #c050
 LINKS = Family(
     "links",
     (
@@ -357,7 +376,7 @@ LINKS = Family(
     links_of_tracks,
 )
 
-# %% ../../nbs/23_score.events.ipynb #c049
+# %% ../../nbs/23_score.events.ipynb #c051
 def score_events(
     truth: Tracks,
     result: Tracks,
@@ -376,7 +395,7 @@ def score_events(
     links = association_counts(e.truth, e.result, e.matched)
     return EVENTS.scores(event_counts(e.found)) + LINKS.scores(links)
 
-# %% ../../nbs/23_score.events.ipynb #c057
+# %% ../../nbs/23_score.events.ipynb #c059
 def event_table(
     truth: Tracks,
     result: Tracks,
@@ -386,7 +405,7 @@ def event_table(
     spacing: Sequence[float] | None = None,
     margin: float = 0,
 ) -> pd.DataFrame:
-    """Return one row per event: event, verdict (TP, FN, FP), where it happens, reason.
+    """Return one row per event: event, outcome (TP, FN, FP), where it happens, reason.
 
     Columns frame, label, result_frame, result_label. Of a missed event the result's frame is -1
     and label 0, or those of the cell that covers it; likewise invented ones.
@@ -394,47 +413,34 @@ def event_table(
     e = find_events(truth, result, overlaps, tolerance, max_distance, spacing, margin)
     rows = []
     for kind, found in e.found.items():
-        rows += [_hits(e, kind, found), _missed(e, kind, found), _invented(e, kind, found)]
+        rows.append(_event_rows(e, kind, "TP", found.truth[found.i], found.result[found.j], ""))
+        rows.append(_event_rows(e, kind, "FN", *_missed(e, kind)))
+        nodes, partner, reason = _missed(e.swapped(), kind)
+        rows.append(_event_rows(e, kind, "FP", partner, nodes, reason))
     return pd.concat(rows, ignore_index=True)
 
-# %% ../../nbs/23_score.events.ipynb #c058
-def _why_absent(kind, events, nodes, other_daughters):  # LineageEvents of the side without it
-    linked = np.zeros(len(events.track) + 1, bool)  # the last entry is that of node -1
-    linked[events.graph.dst if kind == "birth" else events.graph.src] = True
+# %% ../../nbs/23_score.events.ipynb #c061
+def _missed(e, kind):  # Events
+    "Return nodes of the truth whose event is missed, their partners (-1: none), and the reasons."
+    nodes = e.found[kind].missed
+    partner = lookup(*e.matched, len(e.truth.track))[nodes]
+    linked = np.zeros(len(e.result.track) + 1, bool)  # the last entry is that of node -1
+    graph = e.result.graph
+    linked[graph.dst if kind == "birth" else graph.src] = True
     goes_on, otherwise = EVENT_KINDS[kind]
-    rules = [other_daughters & (kind == "division"), nodes < 0, linked[nodes]]
-    return np.select(rules, ["other daughters", "cell not matched", goes_on], otherwise)
+    rules = {
+        "other daughters": np.isin(nodes, e.other_daughters[0]) & (kind == "division"),
+        "cell not matched": partner < 0,
+        goes_on: linked[partner],
+    }
+    return nodes, partner, np.select([*rules.values()], [*rules], otherwise)
 
-# %% ../../nbs/23_score.events.ipynb #c059
-def _hits(e, kind, found):  # Events, EventMatches
-    return _event_rows(e, kind, "TP", found.truth[found.i], found.result[found.j], "")
-
-
-def _missed(e, kind, found):
-    t, r = e.matched
-    partner = np.full(len(e.truth.track), -1)
-    partner[t] = r
-    nodes = np.delete(found.truth, found.i)
-    other = partner[nodes]
-    reason = _why_absent(kind, e.result, other, np.isin(nodes, e.other_daughters[0]))
-    return _event_rows(e, kind, "FN", nodes, other, reason)
-
-
-def _invented(e, kind, found):
-    t, r = e.matched
-    partner = np.full(len(e.result.track), -1)
-    partner[r] = t
-    nodes = np.delete(found.result, found.j)
-    other = partner[nodes]
-    reason = _why_absent(kind, e.truth, other, np.isin(nodes, e.other_daughters[1]))
-    return _event_rows(e, kind, "FP", other, nodes, reason)
-
-# %% ../../nbs/23_score.events.ipynb #c060
-def _event_rows(e, kind, verdict, a, b, reason):  # Events; nodes of truth and result, -1: none
+# %% ../../nbs/23_score.events.ipynb #c062
+def _event_rows(e, kind, outcome, a, b, reason):  # Events; nodes of truth and result, -1: none
     x, y = e.truth.graph, e.result.graph
     rows = {
         "event": kind,
-        "verdict": verdict,
+        "outcome": outcome,
         "frame": np.append(x.frame, -1)[a],
         "label": np.append(x.label, 0)[a],
         "result_frame": np.append(y.frame, -1)[b],

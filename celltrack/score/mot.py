@@ -41,13 +41,13 @@ class DetectionPairs(NamedTuple):
     j: np.ndarray  # (p,) its result cell
     similarity: np.ndarray  # (p,) 0 to 1
     distance: np.ndarray  # (p,) of the centres, physical units
-    possible: np.ndarray  # (p,) bool: may be the same cell; HOTA looks at the others too
+    possible: np.ndarray  # (p,) bool: may be the same cell; HOTA takes the others too
     frames: int  # of the movie
 
 # %% ../../nbs/21_score.mot.ipynb #c012
-def rows_of_labels(frame, label, overlaps, who):  # (n,) of each cell; who: "truth" or "result"
+def rows_of_labels(frame, label, overlaps, side):  # (n,) of each cell; "truth" or "result"
     "Return for each frame the cell (0 to n - 1) of each label, -1: none; `InputError`: no pixels."
-    labels = [getattr(o, who + "_labels") for o in overlaps]
+    labels = [getattr(o, side + "_labels") for o in overlaps]
     count = [len(x) for x in labels]
     present = np.concatenate([np.zeros(0, int), *labels]).astype(int)
     top = max(present.max(initial=0), label.max(initial=0)) + 1
@@ -58,11 +58,11 @@ def rows_of_labels(frame, label, overlaps, who):  # (n,) of each cell; who: "tru
     row = np.where(np.append(keys, -1)[at] == wanted, at, -1)
     found = np.zeros(len(keys) + 1, bool)
     found[row] = True  # the last entry is that of -1
-    lost = np.flatnonzero(~found[:-1])
-    if len(lost):
+    missing = np.flatnonzero(~found[:-1])
+    if len(missing):
         raise InputError(
-            f"{who}: no pixel of label {label[lost[0]]} in frame {frame[lost[0]]}, "
-            f"which the cells have ({len(lost)} such cells). "
+            f"{side}: no pixel of label {label[missing[0]]} in frame {frame[missing[0]]}, "
+            f"which the cells have ({len(missing)} such cells). "
             "Give the labels that the cells were measured from"
         )
     ends = np.cumsum([0, *count])
@@ -104,8 +104,7 @@ def pair_detections(
     matching: str = "marker",  # marker: over half is covered; mask or box: IoU; point: centres
     threshold: float = 0.5,  # mask, box: least IoU
     max_distance: float | None = None,  # point: physical units
-    spacing: Sequence[float]
-    | None = None,  # of a pixel along each axis; default: of truth's labels
+    spacing: Sequence[float] | None = None,  # of a pixel, per axis; default: of truth's labels
     join: bool = True,  # a chain of one-child links is one identity
 ) -> DetectionPairs:
     """Return the DetectionPairs of truth and result.
@@ -166,13 +165,13 @@ def _possible(similarity, matching, threshold):
     return similarity >= (0 if matching == "point" else threshold)
 
 # %% ../../nbs/21_score.mot.ipynb #c020
-def _boxes(cells, who):  # -> (n, 3·d): centre, low corner, high corner
+def _boxes(cells, side):  # -> (n, 3·d): centre, low corner, high corner
     axes = [axis for axis in "zyx" if axis in cells]
     columns = [f"{axis}{k}" for k in (0, 1) for axis in axes]
-    lost = [c for c in columns if c not in cells]
-    if lost:
+    missing = [c for c in columns if c not in cells]
+    if missing:
         raise InputError(
-            f"{who}: the cells have no column {', '.join(lost)}. Boxes need {' '.join(columns)}"
+            f"{side}: the cells have no column {', '.join(missing)}. Boxes need {' '.join(columns)}"
         )
     boxes = cells[columns].to_numpy(float)
     low, high = np.split(boxes, 2, axis=1)
@@ -180,7 +179,7 @@ def _boxes(cells, who):  # -> (n, 3·d): centre, low corner, high corner
     if len(turned):
         cell = cells.iloc[turned[0]]
         raise InputError(
-            f"{who}: a box ends before it begins in frame {cell.frame:.0f}, "
+            f"{side}: a box ends before it begins in frame {cell.frame:.0f}, "
             f"label {cell.label:.0f}. Boxes are {' '.join(columns)}"
         )
     return np.concatenate([(low + high) / 2, low, high], axis=1)
@@ -196,11 +195,11 @@ def follow_partners(pairs):  # DetectionPairs
     since = np.zeros(len(partner), int)  # and when it was matched
     possible = np.flatnonzero(pairs.possible)
     chosen = []
-    for here in np.split(possible, np.flatnonzero(np.diff(frame[possible])) + 1):
-        kept = here[partner[a[here]] == b[here]]
+    for now in np.split(possible, np.flatnonzero(np.diff(frame[possible])) + 1):
+        kept = now[partner[a[now]] == b[now]]
         kept = kept[np.argsort(-since[a[kept]], kind="stable")]
         kept = kept[np.unique(b[kept], return_index=True)[1]]
-        free = here[~np.isin(a[here], a[kept]) & ~np.isin(b[here], b[kept])]
+        free = now[~np.isin(a[now], a[kept]) & ~np.isin(b[now], b[kept])]
         found = np.concatenate([kept, free[min_cost_matching(a[free], b[free], cost[free])]])
         partner[a[found]] = b[found]
         since[a[found]] = frame[found]
@@ -249,14 +248,14 @@ def clear_matching(pairs: DetectionPairs) -> ClearMatching:
     rank[order] = np.arange(len(order))  # neighbours in time have neighbouring numbers
     rank = rank[pairs.i[pair]]
     return ClearMatching(
-        pair,
-        pairs.i[pair],
-        pairs.j[pair],
-        switch,
-        switch & (others < 0),
-        transfer,
-        transfer & (own < 0),
-        (own >= 0) & (rank - rank[own] > 1),
+        pair=pair,
+        i=pairs.i[pair],
+        j=pairs.j[pair],
+        switch=switch,
+        ascend=switch & (others < 0),
+        transfer=transfer,
+        migrate=transfer & (own < 0),
+        resumed=(own >= 0) & (rank - rank[own] > 1),
     )
 
 
@@ -275,7 +274,8 @@ def clear_counts(pairs):  # DetectionPairs
     track = compact_labels(pairs.true_track)[1]
     length = np.bincount(track)[1:]
     found = np.bincount(track[clear.i], minlength=len(length) + 1)[1:] / length
-    most, lost = int((found >= 0.8).sum()), int((found < 0.2).sum())
+    mostly_tracked = int((found >= 0.8).sum())
+    mostly_lost = int((found < 0.2).sum())
     return {
         "frames": pairs.frames,
         "objects": n,
@@ -288,9 +288,9 @@ def clear_counts(pairs):  # DetectionPairs
         "transfers": int(clear.transfer.sum()),
         "ascends": int(clear.ascend.sum()),
         "migrations": int(clear.migrate.sum()),
-        "MT": most,
-        "PT": len(found) - most - lost,
-        "ML": lost,
+        "MT": mostly_tracked,
+        "PT": len(found) - mostly_tracked - mostly_lost,
+        "ML": mostly_lost,
         "MOTP sum": float(pairs.similarity[clear.pair].sum()),
     }
 
@@ -325,10 +325,10 @@ def motmetrics_counts(pairs):  # DetectionPairs
         j = np.flatnonzero(pairs.result_frame == t)
         last = np.array([log.last_match.get(track, -1) for track in pairs.true_track[i]])
         i = i[np.argsort(-last, kind="stable")]
-        here = np.flatnonzero(pairs.possible & (pairs.true_frame[pairs.i] == t))
-        row = np.argsort(i)[np.searchsorted(np.sort(i), pairs.i[here])]
+        now = np.flatnonzero(pairs.possible & (pairs.true_frame[pairs.i] == t))
+        row = np.argsort(i)[np.searchsorted(np.sort(i), pairs.i[now])]
         matrix = np.full((len(i), len(j)), np.nan)  # NaN: cannot be a pair
-        matrix[row, np.searchsorted(j, pairs.j[here])] = cost[here]
+        matrix[row, np.searchsorted(j, pairs.j[now])] = cost[now]
         log.update(pairs.true_track[i], pairs.result_track[j], matrix)
     metrics = [*MOTMETRICS.values(), "motp"]
     found = motmetrics.metrics.create().compute(log, metrics=metrics, return_dataframe=False)
@@ -466,8 +466,7 @@ def score_mot(
     matching: str = "marker",  # marker, mask, box or point, as in `pair_detections`
     threshold: float = 0.5,  # mask, box: least IoU
     max_distance: float | None = None,  # point: physical units
-    spacing: Sequence[float]
-    | None = None,  # of a pixel along each axis; default: of truth's labels
+    spacing: Sequence[float] | None = None,  # of a pixel, per axis; default: of truth's labels
     join: bool = True,  # a chain of one-child links is one identity
     backend: str = "celltrack",  # or motmetrics: the same numbers, slowly
 ) -> Scores:
@@ -587,7 +586,7 @@ def hota(
 ) -> Scores:
     """Return HOTA, DetA, AssA, LocA, DetRe, DetPr, AssRe, AssPr, HOTA(0), LocA(0) (Luiten 2021).
 
-    As TrackEval defines them; but scores without a cell to stand on are NaN, not 0 or 1.
+    As TrackEval defines them; but scores over no cell at all are NaN, not 0 or 1.
     """
     pairs = pair_detections(
         truth, result, overlaps, matching, max_distance=max_distance, spacing=spacing, join=join

@@ -70,6 +70,12 @@ class Overlap(NamedTuple):
         "True for pairs in which the result covers over half of the true cell: one per true cell."
         return 2 * self.area > self.truth_area[self.truth]
 
+    @property
+    def matched_labels(self) -> tuple[np.ndarray, np.ndarray]:
+        "Labels of the matched pairs: of the true cells, of the result."
+        truth, result = self.truth[self.matched], self.result[self.matched]
+        return self.truth_labels[truth], self.result_labels[result]
+
 # %% ../../nbs/20_score.overlap.ipynb #c018
 def frame_overlap(
     truth: np.ndarray,  # label image (y, x) or (z, y, x)
@@ -113,15 +119,15 @@ def overlaps(
     return [overlap_at(t, a, b) for t, a, b in pairs]
 
 
-def _label_images(side, who):
-    if not isinstance(side, Tracks):
-        return side
-    if side.labels is None:
+def _label_images(images, side):
+    if not isinstance(images, Tracks):
+        return images
+    if images.labels is None:
         raise InputError(
-            f"{who}: these Tracks have no labels, and mask scores need them. "
+            f"{side}: these Tracks have no labels, and mask scores need them. "
             "Give Tracks(cells, lineage, labels)"
         )
-    return side.labels
+    return images.labels
 
 # %% ../../nbs/20_score.overlap.ipynb #c024
 def frame_pairs(truth, result) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
@@ -178,7 +184,7 @@ class Scores:
     """Named numbers, the counts they were made from, and a reason for each undefined one (NaN).
 
     Counts add up over movies: numbers, or 1-D arrays, which are kept but not shown.
-    `scores["TRA"]` looks among values, then counts; `a + b` joins two; prints as a table.
+    `scores["TRA"]` is a value or else a count; `a + b` joins two; prints as a table.
     """
 
     def __init__(
@@ -423,11 +429,11 @@ def coco_ap(
 
     Cells are ranked over the whole sequence, so counts do not pool.
     """
-    known = None if cells is None else cells.set_index(["frame", "label"]).score.to_dict()
+    given = None if cells is None else cells.set_index(["frame", "label"]).score.to_dict()
     true, found = [], []
     for t, a, b in planes(truth, result):
         true += _annotations(t, a, None)
-        found += _annotations(t, b, known)
+        found += _annotations(t, b, given)
     precision = _coco_precision(true, found, len(truth))
     parts = {"COCO AP": precision, "COCO AP50": precision[0], "COCO AP75": precision[5]}
     values = {k: float(p.mean()) if true else math.nan for k, p in parts.items()}
@@ -439,13 +445,13 @@ def _coco_precision(true, found, frames):  # annotations; -> (10 IoUs, 101 recal
     from pycocotools.cocoeval import COCOeval
 
     with redirect_stdout(StringIO()):  # pycocotools prints its steps
-        judge = COCOeval(_coco(true, frames), _coco(found, frames), "segm")
-        judge.params.maxDets = [2**31]
-        judge.params.areaRng = [[0, 2**62]]
-        judge.params.areaRngLbl = ["all"]
-        judge.evaluate()
-        judge.accumulate()
-    return judge.eval["precision"][..., 0, 0, 0]
+        evaluation = COCOeval(_coco(true, frames), _coco(found, frames), "segm")
+        evaluation.params.maxDets = [2**31]
+        evaluation.params.areaRng = [[0, 2**62]]
+        evaluation.params.areaRngLbl = ["all"]
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return evaluation.eval["precision"][..., 0, 0, 0]
 
 # %% ../../nbs/20_score.overlap.ipynb #c068
 def planes(truth, result) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
@@ -461,12 +467,12 @@ def planes(truth, result) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         yield t, a, b
 
 
-def _annotations(t, labels, known):  # frame, label image, {(frame, label): score} or None
+def _annotations(t, labels, given):  # frame, label image, {(frame, label): score} or None
     "Yield COCO's annotation of each cell."
     from pycocotools.mask import area, encode
 
     for name in compact_labels(labels.ravel())[0].tolist():
-        score = 1 if known is None else known.get((t, name), math.nan)
+        score = 1 if given is None else given.get((t, name), math.nan)
         if math.isnan(score):
             raise InputError(f"frame {t}: label {name} has no score. Give one for every found cell")
         mask = encode(np.asfortranarray(labels == name, np.uint8))
@@ -522,8 +528,8 @@ def warp_truth(truth, result, distance=5, rounds=100):  # foregrounds (y, x); pi
     for _ in range(rounds):
         before = len(left)
         for y, x in np.ndindex(2, 2):
-            here = left[(left // width % 2 == y) & (left % width % 2 == x)]
-            flat[here[simple_points(flat[here[:, None] + ring])]] ^= True
+            lattice = left[(left // width % 2 == y) & (left % width % 2 == x)]
+            flat[lattice[simple_points(flat[lattice[:, None] + ring])]] ^= True
         left = left[flat[left] != goal[left]]
         if len(left) == before:
             break
@@ -576,9 +582,7 @@ class Comparison:
     truth: Tracks
     result: Tracks
     overlaps: Any = None  # the Overlap of each frame, where they are known already
-    masks: Any = (
-        None  # outlines for SEG: a label Movie, a list of `AnnotatedImage`, or their Overlaps
-    )
+    masks: Any = None  # outlines for SEG: a label Movie, `AnnotatedImage`s, or their Overlaps
     tolerance: int = 1  # frames by which an event may be early or late
     matching: str = "marker"  # of CLEAR, identity and HOTA: marker, mask, box or point
     margin: float = 0  # pixels: so near the edge an end of a track is no death

@@ -25,7 +25,7 @@ from celltrack.formats.ctc import (
     table_defects,
     track_folder,
 )
-from ..formats.dataset import find_movie, open_sequence
+from ..formats.dataset import MovieFiles, files_beside, find_movie
 from ..movie import InputError, Movie
 from .ctc import CHALLENGE, lineages, matched_nodes
 from .events import EVENTS, LINKS, edge_labels
@@ -57,7 +57,16 @@ def score_tracks(
     official: bool = False,  # TF, BIO and OP_CLB as the challenge's program
 ) -> Scores:
     "Return all scores in a fixed order, family by family, with their counts. Undefined is NaN."
-    comparison = Comparison(truth, result, overlaps, masks, tolerance, matching, margin, official)
+    comparison = Comparison(
+        truth,
+        result,
+        overlaps,
+        masks=masks,
+        tolerance=tolerance,
+        matching=matching,
+        margin=margin,
+        official=official,
+    )
     counts: dict[str, Any] = {}
     for family in FAMILIES:
         counts |= family.counts(comparison)
@@ -90,15 +99,15 @@ def read_pair(
             f"{truth} has {len(a)} frames, {result} {len(b)}. "
             "Score a result against the truth of the same movie"
         )
-    outlines = open_sequence(folder).outlines
+    outlines = MovieFiles(folder.name, None, files=files_beside(folder)).outlines
     tables, masks, edges = [], [], []
     for t in range(len(a)):
         true_image, image = a[t], b[t]
         number = a.first + t
         tables.append(overlap_at(t, true_image, image))
         edges.append((edge_labels(true_image), edge_labels(image)))
-        here = Movie(image[None], first=number)
-        masks += [overlap_at(t, o.labels, o.of(here)) for o in outlines if o.frame == number]
+        frame = Movie(image[None], first=number)
+        masks += [overlap_at(t, o.labels, o.of(frame)) for o in outlines if o.frame == number]
     true_edges, result_edges = zip(*edges, strict=True)
     true_tracks = tracks_from_tables(folder, a, table, tables, "truth", true_edges)
     tracks = tracks_from_tables(other_folder, b, other_table, tables, "result", result_edges)
@@ -107,12 +116,12 @@ def read_pair(
 # %% ../../nbs/24_score.panel.ipynb #c023
 def open_tracks(folder):
     "Return (folder, label Movie, path of the track table) without reading images."
-    place, path, kind = track_folder(folder)
-    files = numbered_files(place, kind)
+    folder, path, kind = track_folder(folder)
+    files = numbered_files(folder, kind)
     if files.empty:
-        raise InputError(f"{place}: no {kind}TTT.tif beside {path.name}. Copy the masks there")
-    refuse_defects(file_defects(files)[0], place)
-    return place, label_movie(files), path
+        raise InputError(f"{folder}: no {kind}TTT.tif beside {path.name}. Copy the masks there")
+    refuse_defects(file_defects(files)[0], folder)
+    return folder, label_movie(files), path
 
 
 def refuse_defects(defects, folder):
@@ -123,17 +132,17 @@ def refuse_defects(defects, folder):
         )
 
 
-def tracks_from_tables(folder, labels, path, overlaps, who, edges):  # edges: labels, per frame
-    "Return the Tracks of a folder whose cells are in the Overlaps; `who` is truth or result."
+def tracks_from_tables(folder, labels, path, overlaps, side, edges):  # edges: labels, per frame
+    "Return the Tracks of a folder whose cells are in the Overlaps; `side` is truth or result."
     table, defects = read_table(path)
-    ids = [getattr(o, f"{who}_labels") for o in overlaps]
-    centre = np.concatenate([getattr(o, f"{who}_centre") for o in overlaps])
+    ids = [getattr(o, f"{side}_labels") for o in overlaps]
+    centre = np.concatenate([getattr(o, f"{side}_centre") for o in overlaps])
     label = np.concatenate(ids).astype(int)
     frame = np.repeat(np.arange(len(ids)), [len(x) for x in ids])
     cells = pd.DataFrame({"frame": frame, "label": label, "track": label})
     for axis, values in zip("zyx"[-labels.ndim :], centre.T, strict=True):
         cells[axis] = values
-    border = [np.isin(here, edge) for here, edge in zip(ids, edges, strict=True)]
+    border = [np.isin(labels_now, edge) for labels_now, edge in zip(ids, edges, strict=True)]
     cells["border"] = np.concatenate(border)
     in_files = pd.DataFrame({"frame": frame + labels.first, "label": label})
     refuse_defects(defects + table_defects(table, in_files, where=path), folder)
@@ -257,9 +266,9 @@ def track_owners(comparison):
     t, r = comparison.part(matched_nodes)
     tracks = truth.track.max(initial=-1) + 1
     pairs, shared = np.unique(result.track[r] * tracks + truth.track[t], return_counts=True)
-    theirs, ours = np.divmod(pairs[np.argsort(shared, kind="stable")], max(tracks, 1))
+    result_track, true_track = np.divmod(pairs[np.argsort(shared, kind="stable")], max(tracks, 1))
     owner = tracks + np.arange(result.track.max(initial=-1) + 1)
-    owner[theirs] = ours  # the most shared comes last and stays
+    owner[result_track] = true_track  # the most shared comes last and stays
     return {"truth": truth.track, "result": owner[result.track]}
 
 
@@ -283,7 +292,9 @@ def counts_by_track(
     margin: float = 0,
 ) -> dict[str, np.ndarray]:
     "Return {count: array with an entry per track}: the counts of `score_tracks` that are sums."
-    comparison = Comparison(truth, result, overlaps, None, tolerance, matching, margin)
+    comparison = Comparison(
+        truth, result, overlaps, tolerance=tolerance, matching=matching, margin=margin
+    )
     add = sums_over_tracks(comparison)
     counts: dict[str, np.ndarray] = {}
     for family in FAMILIES:

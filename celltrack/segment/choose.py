@@ -155,25 +155,29 @@ def result_folders(movies: list[Path], out: Path) -> list[tuple[Path, Path]]:
         found[folder] = path
     return [(path, folder) for folder, path in found.items()]
 
-
+# %% ../../nbs/39_segment.choose.ipynb #c049
 def refuse_other(record: Path, movie: Path) -> None:  # record: a JSON file, perhaps not there
     "Raise `InputError` if the record of a run tells of another movie."
     if not record.exists():
         return
     try:
-        known = json.loads(record.read_text(encoding="utf-8"))
-        source = known.get("source") or known.get("movie")
+        source = json.loads(record.read_text(encoding="utf-8")).get("source")
     except (ValueError, AttributeError) as error:
         raise InputError(
             f"{record}: no record of a run ({error}). Give another --out, or remove it"
         ) from None
+    if source is None:
+        raise InputError(
+            f"{record}: does not say where its movie lies (an older celltrack wrote it). "
+            "Give another --out, or remove it"
+        )
     if source != str(movie.resolve()):
         raise InputError(
             f"{record.parent}: holds the result of {source}, not of {movie}. "
             "Give another --out, or remove it"
         )
 
-# %% ../../nbs/39_segment.choose.ipynb #c051
+# %% ../../nbs/39_segment.choose.ipynb #c052
 @dataclass
 class Segment:
     "Find the cells of movies or single images; write label images and a picture of one frame."
@@ -199,7 +203,7 @@ class Segment:
         for path, folder in found:
             print(segment_files(self, path, folder))
 
-# %% ../../nbs/39_segment.choose.ipynb #c052
+# %% ../../nbs/39_segment.choose.ipynb #c053
 log = logging.getLogger("celltrack")
 
 
@@ -231,7 +235,7 @@ def write_json(path: Path, record: dict) -> None:
     with atomic(path) as new:
         new.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
 
-# %% ../../nbs/39_segment.choose.ipynb #c053
+# %% ../../nbs/39_segment.choose.ipynb #c054
 def segment_files(command: Segment, path: Path, folder: Path) -> str:
     "Segment one movie; write its masks, a picture and a record; return what to print."
     movie = read_movie(path, command.spacing)
@@ -262,7 +266,7 @@ def segment_files(command: Segment, path: Path, folder: Path) -> str:
     total = f"{sum(counts)} cells in {len(counts)} frames"
     return f"{folder.name}: {segmenter}, {total}{score} -> {folder}"
 
-# %% ../../nbs/39_segment.choose.ipynb #c054
+# %% ../../nbs/39_segment.choose.ipynb #c055
 def _refined(labels):
     from celltrack.segment.predict import refine
 

@@ -346,7 +346,7 @@ def halo(frame: np.ndarray, radius: float, scale: Scale) -> float:
 
 # %% ../../nbs/30_segment.classic.ipynb #c059
 def preset(modality: str, parameters: dict) -> dict:
-    "Return the preset of a modality with the given parameters in it; of auto, these alone."
+    "Return the preset of a modality, given parameters put in; of auto the given ones alone."
     if modality != "auto" and modality not in PRESETS:
         raise InputError(f"modality {modality!r}; known are auto, {', '.join(PRESETS)}")
     known = PRESETS.get(modality, parameters)

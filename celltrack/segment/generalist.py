@@ -128,7 +128,7 @@ def random_options(modality: str, rng: np.random.Generator) -> dict:
         "blur": rng.uniform(0.8, 2.5),
         "noise": rng.choice([0.5, 2.0, 4.0, 8.0]),
         "signal": signal * rng.uniform(0.5, 1.5),
-        "light": rng.uniform(0, 0.4) if modality != "dic" else 0.015,
+        "vignetting": rng.uniform(0, 0.4) if modality != "dic" else 0.015,
         "death": 0.004,
         "cycle": 30.0,
     }
@@ -185,7 +185,7 @@ class HeldOut:
 
 # %% ../../nbs/37_segment.generalist.ipynb #c026
 def maps_of(model: Any, frame: np.ndarray, scale: float) -> np.ndarray:
-    "Return the network's maps of a normal frame, magnified for the network, in its pixels."
+    "Return the network's maps of a normalized frame, magnified for the network, in its pixels."
     image = rescale(frame, [max(1, round(n * scale)) for n in frame.shape])
     return rescale(predict_maps(model, image), frame.shape)
 

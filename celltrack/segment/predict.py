@@ -18,10 +18,10 @@ import torch
 from scipy import ndimage
 
 from ..learn.store import load_model
-from ..measure import compact_labels
+from ..measure import check_image, compact_labels, normalize_intensity
 from ..movie import InputError, Movie
 from ..score.overlap import frame_overlap, seg
-from .augment import NORMAL, gray, mirrored, normal, rescale
+from .augment import NORMAL, mirrored, rescale
 from .classic import naming, split, tidy
 
 # %% ../../nbs/36_segment.predict.ipynb #c014
@@ -85,7 +85,7 @@ def add_tile(out: np.ndarray, maps: np.ndarray, tile: tuple[Span, Span], margin:
 @torch.inference_mode()
 def predict_maps(
     model: Any,  # `UNet` or `UNet2015`
-    image: np.ndarray,  # normal (y, x)
+    image: np.ndarray,  # normalized (y, x)
     tile: int = 1024,  # side of a tile: bounds the memory
     overlap: int = 32,  # pixels seen around a tile; over them neighbours fade into each other
     batch: int = 1,  # tiles at a time
@@ -161,7 +161,7 @@ def probe_diameter(
     "Return (height of the summits, diameter of the cells in pixels) as found at that scale."
     scale = NORMAL / diameter
     part = liveliest(frame, [min(n, max(1, round(side / scale))) for n in frame.shape])
-    seen = normal(rescale(part, [max(1, round(n * scale)) for n in part.shape]))
+    seen = normalize_intensity(rescale(part, [max(1, round(n * scale)) for n in part.shape]))
     maps = predict_maps(model, seen, int(side) + 64)
     labels = to_cells(maps, **parameters)
     ids, areas = np.arange(1, labels.max(initial=0) + 1), np.bincount(labels.ravel())[1:]
@@ -268,12 +268,14 @@ def sample_frames(movie: Any, samples: int) -> list[np.ndarray]:  # as of `Netwo
     for t in np.unique(np.linspace(0, len(movie) - 1, samples).round().astype(int)):
         frame = movie[t]  # its errors name it already
         with naming(movie, t):
-            frames.append(gray(frame))
+            frames.append(check_image(frame))
     return frames
 
 
 def open_network(segmenter: Any) -> tuple[torch.nn.Module, dict[str, float]]:  # a Network
     "Return the network, on its device, and the parameters of `to_cells`: given, stored, default."
+    if segmenter.diameter is not None and not 0 < segmenter.diameter < np.inf:
+        raise InputError(f"diameter {segmenter.diameter}; give a positive number of pixels")
     notes: dict = {}
     network = segmenter.model
     if not isinstance(network, torch.nn.Module):
@@ -301,8 +303,6 @@ class Network:
     smallest: float | None = None
 
     def __post_init__(self):
-        if self.diameter is not None and not (np.isfinite(self.diameter) and self.diameter > 0):
-            raise InputError(f"diameter {self.diameter}; give a positive number of pixels")
         self.network, self.parameters = open_network(self)
 
     def __repr__(self):
@@ -319,7 +319,7 @@ class Network:
 
     def segment(self, frame: np.ndarray) -> np.ndarray:
         "Return the label image of a frame (y, x); a frame without contrast has no cells."
-        frame = gray(frame)
+        frame = check_image(frame)
         if frame.min() == frame.max():
             return np.zeros(frame.shape, np.uint16)
         if self.diameter is None:
@@ -335,7 +335,7 @@ def scale_of(segmenter: Network) -> float:
 def network_maps(segmenter: Network, frame: np.ndarray) -> np.ndarray:
     "Return the network's probabilities in the pixels of the frame, float32 (3, y, x)."
     shape = [max(1, round(n * scale_of(segmenter))) for n in frame.shape]
-    image = normal(rescale(frame, shape))
+    image = normalize_intensity(rescale(frame, shape))
     augment = segmenter.test_time_augmentation
     maps = predict_maps(segmenter.network, image, segmenter.tile, test_time_augmentation=augment)
     return rescale(maps, frame.shape)

@@ -16,18 +16,10 @@ import pandas as pd
 from scipy.special import chdtri
 
 from ..assignment import candidate_pairs, max_weight_matching, solve_assignment
-from ..detections import box_iou
+from ..detections import box_iou, rows_by_frame
 from ..movie import InputError, Movie
-from .kalman import PointMotion, later_covariance
-from celltrack.track.sort import (
-    ReferenceSort,
-    Sort,
-    Tracker,
-    check_options,
-    close_pairs,
-    link_cells,
-    update_cells,
-)
+from .kalman import AxisState, PointMotion, kalman_gains, later_covariance
+from .sort import Tracker, close_pairs, overlapping_pairs
 from ..tracks import Tracks, check_cells
 
 # %% ../../nbs/45_track.deepsort.ipynb #c013
@@ -134,7 +126,7 @@ class GalleryTracker(Tracker):
         run = copy.copy(self)
         run.offset = 0
         run.embeddings = embed_cells(self.embedder, check_cells(cells), movie, embeddings)
-        return link_cells(run, cells, movie, labels)
+        return Tracker.link(run, cells, movie, labels)
 
     def update(self, cells: pd.DataFrame, embeddings: np.ndarray | None = None) -> pd.DataFrame:
         "Take the cells of the next frame; return those put out now."
@@ -142,7 +134,7 @@ class GalleryTracker(Tracker):
         recent = 0 if self.recent is None else len(self.recent)
         self.offset = self.first_row + recent
         self.embeddings = embed_cells(self.embedder, cells, None, embeddings)
-        return update_cells(self, cells)
+        return super().update(cells)
 
 # %% ../../nbs/45_track.deepsort.ipynb #c024
 def height_state(boxes):  # (n, 6)
@@ -159,32 +151,21 @@ def variances(h, scale, aspect):  # heights (n,)
     return np.stack([of_length, of_length, np.full(len(h), aspect**2), of_length])
 
 # %% ../../nbs/45_track.deepsort.ipynb #c025
-class HeightState:
-    "State x and v (4, n) of DeepSORT's boxes; P (3, 4, n): var(x), cov(x, v), var(v)."
+class HeightState(AxisState):
+    "The tracks of DeepSORT, with d = 4; a new one is at rest where its box is."
 
     def __init__(self, ndim: int = 2):
         if ndim != 2:
             raise InputError(
                 f"HeightMotion is for 2D; cells in {ndim}D need another model, such as PointMotion"
             )
-        self.x = np.zeros((4, 0))
-        self.v = np.zeros((4, 0))
-        self.P = np.zeros((3, 4, 0))
-
-    def __len__(self):
-        return self.x.shape[1]
-
-    def keep(self, rows: np.ndarray) -> None:
-        "Keep tracks `rows` (indices or mask), in this order."
-        self.x, self.v, self.P = self.x[:, rows], self.v[:, rows], self.P[..., rows]
+        super().__init__(4)
 
     def start(self, boxes: np.ndarray) -> None:  # (m, 6)
         "Append one track at rest for each box."
         z = height_state(boxes)
         P = np.stack([variances(z[3], 2 / 20, 1e-2), 0 * z, variances(z[3], 10 / 160, 1e-5)])
-        self.x = np.concatenate([self.x, z], 1)
-        self.v = np.concatenate([self.v, 0 * z], 1)
-        self.P = np.concatenate([self.P, P], 2)
+        self.append(z, P)
 
 # %% ../../nbs/45_track.deepsort.ipynb #c026
 class HeightMotion(HeightState):
@@ -203,23 +184,26 @@ class HeightMotion(HeightState):
         x, y, a, h = self.x
         return np.stack([y, x, y - h / 2, x - a * h / 2, y + h / 2, x + a * h / 2], 1)
 
-    def innovation(self) -> np.ndarray:
+    def measurement_variance(self) -> np.ndarray:
+        "Return the variance (4, n) of a measurement."
+        return variances(self.x[3], 1 / 20, 1e-1)
+
+    def innovation_variance(self) -> np.ndarray:
         "Return the variance (4, n) of what is measured, about what is expected."
-        return self.P[0] + variances(self.x[3], 1 / 20, 1e-1)
+        return self.P[0] + self.measurement_variance()
 
     def mahalanobis(self, src: np.ndarray, boxes: np.ndarray, dst: np.ndarray) -> np.ndarray:
         "Return the squared Mahalanobis distance of pairs of track and box."
-        miss = height_state(boxes)[:, dst] - self.x[:, src]
-        return (miss**2 / self.innovation()[:, src]).sum(0)
+        innovation = height_state(boxes)[:, dst] - self.x[:, src]
+        return (innovation**2 / self.innovation_variance()[:, src]).sum(0)
 
     def update(self, rows: np.ndarray, boxes: np.ndarray) -> None:
         "Correct tracks `rows` with the boxes measured (m, 6)."
-        miss = height_state(boxes) - self.x[:, rows]
-        a, b, c = self.P[:, :, rows]
-        k, g = np.stack([a, b]) / self.innovation()[:, rows]
-        self.x[:, rows] += k * miss
-        self.v[:, rows] += g * miss
-        self.P[:, :, rows] = np.stack([a - k * a, b - k * b, c - g * b])
+        innovation = height_state(boxes) - self.x[:, rows]
+        R = self.measurement_variance()[:, rows]
+        k, g, self.P[:, :, rows] = kalman_gains(self.P[:, :, rows], R)
+        self.x[:, rows] += k * innovation
+        self.v[:, rows] += g * innovation
 
 # %% ../../nbs/45_track.deepsort.ipynb #c028
 GATE = float(chdtri(4, 0.05))  # squared distance below which 95 % of true pairs lie
@@ -243,19 +227,17 @@ class ReferenceDeepSort(GalleryTracker):
         self.reset()
 
     def order(self, frame, position):
-        return ReferenceSort.order(self, frame, position)
+        return rows_by_frame(frame)  # cells keep their order: ids depend on it
 
     def stays(self, live):
-        seen = live.time_since_update == 0
-        return (live.time_since_update <= self.max_age) & ((live.hits >= self.min_hits) | seen)
+        observed = live.time_since_update == 0
+        return (live.time_since_update <= self.max_age) & ((live.hits >= self.min_hits) | observed)
 
     def match(self, expected, boxes):
         return cascade(self, expected, boxes)
 
     def emit(self, live):
-        new = np.flatnonzero(live.ident == 0)
-        live.ident[new] = np.arange(self.count + 1, self.count + len(new) + 1)
-        self.count += len(new)
+        self.give_ids(np.flatnonzero(live.ident == 0))
         shown = (live.time_since_update == 0) & (live.hits >= self.min_hits)
         return live.past[shown, -1], live.past[shown, -2], live.ident[shown]
 
@@ -264,7 +246,7 @@ def match_appearance(tracker, tracks, boxes, free):  # positions of tracks and o
     "Return the assignment of least cosine distance among pairs that pass the gate."
     motion = tracker.live.motion
     centre = height_state(boxes)[1::-1].T
-    reach = np.sqrt(GATE * motion.innovation()[:2, tracks].max(initial=0))
+    reach = np.sqrt(GATE * motion.innovation_variance()[:2, tracks].max(initial=0))
     src, dst, _ = candidate_pairs(motion.x[1::-1, tracks].T, centre[free], reach)
     src, dst = tracks[src], free[dst]
     inside = motion.mahalanobis(src, boxes, dst) <= GATE
@@ -275,13 +257,8 @@ def match_appearance(tracker, tracks, boxes, free):  # positions of tracks and o
 
 def match_overlap(tracker, tracks, expected, boxes, free):
     "Return the assignment of largest IoU."
-    sides = expected[tracks], boxes[free]
-    centres = [(x[:, 2:4] + x[:, 4:]) / 2 for x in sides]
-    diagonals = [np.linalg.norm(x[:, 4:] - x[:, 2:4], axis=1).max(initial=0) for x in sides]
-    src, dst, _ = candidate_pairs(*centres, sum(diagonals) / 2)
-    src, dst = tracks[src], free[dst]
-    distance = 1 - box_iou(expected[src], boxes[dst])
-    return assign_at_most(src, dst, distance, tracker.max_iou_distance)
+    src, dst, iou = overlapping_pairs(expected[tracks], boxes[free])
+    return assign_at_most(tracks[src], free[dst], 1 - iou, tracker.max_iou_distance)
 
 # %% ../../nbs/45_track.deepsort.ipynb #c034
 def cascade(tracker, expected, boxes):
@@ -342,7 +319,7 @@ class DeepSort(GalleryTracker):
     spacing: Sequence[float] | None = None
 
     def __post_init__(self):
-        check_options(self.gate, self.max_age, self.min_hits)
+        self.check_options()
         check_weights(self.weight, self.even, self.budget)
         self.reset()
 

@@ -25,18 +25,17 @@ from celltrack.detections import (
     stack_features,
 )
 from ..learn.store import load_arrays
-from ..lineage import LineageEvents, lineage_events, lineage_graph
-from ..movie import InputError, Movie
-from ..score.overlap import Overlap
+from ..movie import Movie
 from .nearest import Linker
 from .sort import Sort
 from ..tracks import Tracks, from_links
 
 # %% auto #0
-__all__ = ['find_hypotheses', 'true_hypotheses', 'learn_weights', 'Divide']
+__all__ = ['DIVISION_FEATURES', 'HYPOTHESIS_KINDS', 'NETWORK_ARRAYS', 'Hypotheses', 'find_hypotheses', 'choice_probabilities',
+           'shipped_weights', 'utilities', 'Divide']
 
 # %% ../../nbs/43_track.divide.ipynb #c023
-DIVISION = (
+DIVISION_FEATURES = (
     Feature("distance", "length", True),
     Feature("distance²", "area", True),
     Feature("sister distance", "length", True),
@@ -107,7 +106,7 @@ def family_areas(context, mother, sister, newborn):
 
 
 def family_times(context, mother, sister, newborn):
-    "Return the columns that tell when the cells were seen, and how long their tracks last."
+    "Return the columns that tell when the cells were detected, and how long their tracks last."
     frame = context.frame
     return {
         "frames late": frame[newborn] - frame[mother] - 1,
@@ -118,7 +117,7 @@ def family_times(context, mother, sister, newborn):
     }
 
 
-def family_looks(context, mother, sister, newborn):
+def family_appearance(context, mother, sister, newborn):
     "Return the columns about brightness, form and the edge."
     rank = context.intensity_rank
     return {
@@ -146,7 +145,7 @@ def sister_in_frame(context, sister, newborn):
 
 
 def division_features(context, mother, newborn, movie):  # TrackContext, positions, Reliability
-    "Return (n, 27), as in DIVISION: what is known of each newborn as a child of each mother."
+    "Return (n, 27), as in DIVISION_FEATURES: what is known of newborns as children of mothers."
     sister = context.after[mother]
     now = sister_in_frame(context, sister, newborn)
     family = context, mother, sister, newborn
@@ -154,15 +153,15 @@ def division_features(context, mother, newborn, movie):  # TrackContext, positio
         **family_geometry(*family),
         **family_areas(*family),
         **family_times(*family),
-        **family_looks(*family),
+        **family_appearance(*family),
         "spread now": context.distance(now, newborn) / context.median_size[mother],
         "area imbalance now": abs(np.log(context.area[now] / context.area[newborn])),
         **movie_rates(movie, len(mother)),
     }
-    return stack_features(DIVISION, columns)
+    return stack_features(DIVISION_FEATURES, columns)
 
 # %% ../../nbs/43_track.divide.ipynb #c033
-GAP = (
+GAP_FEATURES = (
     Feature("distance", "length", True),
     Feature("distance²", "area", True),
     Feature("distance per frame", "length", True),
@@ -181,7 +180,7 @@ GAP = (
 
 # %% ../../nbs/43_track.divide.ipynb #c034
 def gap_features(context, ended, newborn, movie):  # TrackContext, positions, Reliability
-    "Return (n, 14), as in GAP: what is known of each newborn as the cell that was lost before."
+    "Return (n, 14), as in GAP_FEATURES: what is known of each newborn as a lost cell."
     late = context.frame[newborn] - context.frame[ended] - 1
     distance = context.distance(ended, newborn) / context.median_size[ended]
     growth = np.log(context.area[newborn] / context.median_area[ended])
@@ -201,10 +200,10 @@ def gap_features(context, ended, newborn, movie):  # TrackContext, positions, Re
         "intensity change": abs(rank[newborn] - rank[ended]),
         **movie_rates(movie, len(ended)),
     }
-    return stack_features(GAP, columns)
+    return stack_features(GAP_FEATURES, columns)
 
 # %% ../../nbs/43_track.divide.ipynb #c035
-APPEAR = (
+APPEAR_FEATURES = (
     Feature("border", "flag"),
     Feature("alone", "flag"),
     Feature("frames ahead", "time"),
@@ -214,14 +213,14 @@ APPEAR = (
 
 
 def appear_features(context, newborn, movie):  # TrackContext, positions, Reliability
-    "Return (n, 5), as in APPEAR: what is known of each newborn as a cell from nowhere."
+    "Return (n, 5), as in APPEAR_FEATURES: what is known of each newborn as a cell from nowhere."
     columns = {
         "border": context.border[newborn],
         "alone": context.until_end[newborn] == 0,
         "frames ahead": np.log1p(context.until_end[newborn]),
         **movie_rates(movie, len(newborn)),
     }
-    return stack_features(APPEAR, columns)
+    return stack_features(APPEAR_FEATURES, columns)
 
 # %% ../../nbs/43_track.divide.ipynb #c037
 class Hypotheses(NamedTuple):
@@ -232,7 +231,7 @@ class Hypotheses(NamedTuple):
     divisions: tuple  # (mother, newborn), positions in the context
     gaps: tuple  # (ended, newborn), positions in the context
     owner: np.ndarray  # (rows,) position in `newborns` of the newborn that a row is about
-    features: tuple  # three arrays: as in DIVISION, GAP, APPEAR
+    features: tuple  # three arrays: as in DIVISION_FEATURES, GAP_FEATURES, APPEAR_FEATURES
 
 # %% ../../nbs/43_track.divide.ipynb #c038
 def find_hypotheses(
@@ -269,7 +268,11 @@ def family_ties(lineage, track):  # a lineage table, (n,) track of each cell
     return np.isin(track, child.track), np.isin(track, child.parent)
 
 # %% ../../nbs/43_track.divide.ipynb #c042
-def probabilities(utility, owner, n):  # (rows,), the newborn of each, number of newborns
+def choice_probabilities(
+    utility: np.ndarray,  # (rows,) of each hypothesis
+    owner: np.ndarray,  # (rows,) the newborn that it is about
+    n: int,  # newborns
+) -> np.ndarray:
     "Return the probability of each hypothesis among those of its newborn (softmax)."
     top = np.full(n, -np.inf)
     np.maximum.at(top, owner, utility)
@@ -277,239 +280,30 @@ def probabilities(utility, owner, n):  # (rows,), the newborn of each, number of
     return share / np.bincount(owner, share, n)[owner]
 
 # %% ../../nbs/43_track.divide.ipynb #c045
-KIND_NAMES = ("division", "gap", "appear")
-ARRAY_NAMES = ("mean", "scale", "hidden", "bias", "out", "direct", "constant")
+HYPOTHESIS_KINDS = ("division", "gap", "appear")
+NETWORK_ARRAYS = ("mean", "scale", "hidden", "bias", "out", "direct", "constant")
 
 
 @cache
-def shipped_weights():
+def shipped_weights() -> dict[str, np.ndarray]:
     "Return the weights in the package, learned by `benchmarks/divide.py`; see `weights/divide.md`."
     return load_arrays("divide")
 
 
-def utilities(hypotheses, weights):  # Hypotheses, as `learn_weights` returns
-    "Return the utility of each hypothesis."
+def utilities(
+    hypotheses: Hypotheses,
+    weights: dict[str, np.ndarray],  # the arrays of three networks, as in `shipped_weights`
+) -> np.ndarray:
+    "Return the utility (rows,) of each hypothesis."
     out = []
-    for kind, x in zip(KIND_NAMES, hypotheses.features, strict=True):
-        w = {name: weights[f"{kind}.{name}"] for name in ARRAY_NAMES}
+    for kind, x in zip(HYPOTHESIS_KINDS, hypotheses.features, strict=True):
+        w = {name: weights[f"{kind}.{name}"] for name in NETWORK_ARRAYS}
         z = ((x - w["mean"]) / w["scale"]).clip(-5, 5)
         hidden = np.tanh(z @ w["hidden"] + w["bias"])
         out.append(hidden @ w["out"] + z @ w["direct"] + w["constant"])
     return np.concatenate(out)
 
-# %% ../../nbs/43_track.divide.ipynb #c047
-class KnownTruth(NamedTuple):
-    "The true lineage and the detections that show it."
-
-    events: LineageEvents
-    before: np.ndarray  # (nodes,) the node before each, -1: none
-    mother_of: np.ndarray  # (tracks,) last node of the mother of each true track, -1: none
-    cell_of: np.ndarray  # (nodes,) position in the context of the detection of each, -1: none
-    nodes_of: list  # for each position in the context, the true nodes that it shows
-
-
-def known_truth(context, cells, truth, tables):
-    "Return the KnownTruth for a TrackContext of these cells."
-    graph = lineage_graph(truth)
-    events = lineage_events(graph)
-    before = np.full(len(graph.frame), -1)
-    before[graph.dst] = graph.src
-    mother_of = np.full(events.track.max(initial=-1) + 1, -1)
-    mother_of[events.track[events.daughters]] = events.mothers[events.division]
-    return KnownTruth(events, before, mother_of, *matched_nodes(context, graph, cells, tables))
-
 # %% ../../nbs/43_track.divide.ipynb #c048
-def matched_nodes(context, graph, cells, tables):
-    "Return the detection of each true node (-1: none), and the true nodes of each detection."
-    seen = cells[["frame", "label"]].to_numpy()[context.row]
-    position = {key: i for i, key in enumerate(map(tuple, seen.tolist()))}
-    nodes = zip(graph.frame.tolist(), graph.label.tolist(), strict=True)
-    node = {key: i for i, key in enumerate(nodes)}
-    cell_of = np.full(len(graph.frame), -1)
-    nodes_of = [[] for _ in seen]
-    for t, table in enumerate(tables):
-        true = table.truth_labels[table.truth[table.matched]].tolist()
-        found = table.result_labels[table.result[table.matched]].tolist()
-        for a, b in zip(true, found, strict=True):
-            if (t, b) in position:
-                cell_of[node[t, a]] = position[t, b]
-                nodes_of[position[t, b]].append(node[t, a])
-    return cell_of, nodes_of
-
-# %% ../../nbs/43_track.divide.ipynb #c049
-def true_origin(known, context, newborn):
-    "Return (kind, position of the origin) of a newborn, None for a cell from nowhere."
-    if len(known.nodes_of[newborn]) != 1:
-        return None
-    node = known.nodes_of[newborn][0]
-    track_of = known.events.track
-    track, mother = track_of[node], known.mother_of[track_of[node]]
-    family = {track} | ({track_of[mother]} if mother >= 0 else set())
-    node = known.before[node]
-    while node >= 0 and known.cell_of[node] < 0:  # back to the last cell that was detected
-        node = known.before[node]
-    if node < 0 or track_of[node] not in family:
-        return None
-    origin = known.cell_of[node]
-    after = context.after[origin]
-    while after >= 0 and context.frame[after] < context.frame[newborn]:
-        if not any(track_of[x] in family for x in known.nodes_of[after]):
-            break
-        origin, after = after, context.after[after]  # the linker went on with the family
-    if after < 0:
-        return "gap", origin
-    others = [track_of[x] for x in known.nodes_of[after] if track_of[x] != track]
-    if mother >= 0 and any(known.mother_of[other] == mother for other in others):
-        return "division", origin
-    return None
-
-# %% ../../nbs/43_track.divide.ipynb #c050
-def true_hypotheses(
-    hypotheses: Hypotheses,
-    cells: pd.DataFrame,  # the cells of the Tracks that they are about
-    truth: Tracks,
-    tables: list[Overlap],  # one per frame, truth against these cells
-) -> np.ndarray:
-    "Return (k,) the row of the right hypothesis of each newborn."
-    context, newborns = hypotheses.context, hypotheses.newborns
-    known = known_truth(context, cells, truth, tables)
-    pairs = [("division", *pair) for pair in zip(*hypotheses.divisions, strict=True)]
-    pairs += [("gap", *pair) for pair in zip(*hypotheses.gaps, strict=True)]
-    row = {pair: i for i, pair in enumerate(pairs)}
-    right = len(pairs) + np.arange(len(newborns))  # from nowhere, if nothing else is known
-    for k, newborn in enumerate(newborns):
-        origin = true_origin(known, context, newborn)
-        if origin is not None:
-            right[k] = row.get((*origin, newborn), right[k])
-    return right
-
-# %% ../../nbs/43_track.divide.ipynb #c053
-class Stacked(NamedTuple):
-    "The hypotheses of several movies in one table, kind by kind, and within a kind movie by movie."
-
-    features: list  # three arrays float32
-    owner: np.ndarray  # (rows,) newborn of each, counted over all movies
-    right: np.ndarray  # (newborns,) row of the right hypothesis
-    weight: np.ndarray  # (newborns,) they add up to 1
-
-
-def stack_examples(examples):  # [(Hypotheses, rows of the right ones)], one per movie
-    "Return them Stacked."
-    newborns = np.array([len(right) for _, right in examples])
-    sizes = np.array([[len(x) for x in h.features] for h, _ in examples])  # (movies, 3)
-    kind_begins = np.append(0, np.cumsum(sizes.sum(0))[:-1])
-    begins = kind_begins + np.cumsum(sizes, 0) - sizes  # (movies, 3)
-    first_newborn = np.cumsum(newborns) - newborns
-    owner, right = np.empty(sizes.sum(), int), []
-    for k, (hypotheses, rows_right) in enumerate(examples):
-        parts = [np.arange(b, b + n) for b, n in zip(begins[k], sizes[k], strict=True)]
-        rows = np.concatenate(parts)  # where the rows of this movie stand
-        owner[rows] = hypotheses.owner + first_newborn[k]
-        right.append(rows[rows_right])
-    features = [np.concatenate([h.features[k] for h, _ in examples]) for k in range(3)]
-    weight = np.repeat(newborns**-0.5, newborns) / (newborns**0.5).sum()
-    features = [x.astype(np.float32) for x in features]
-    return Stacked(features, owner, np.concatenate(right), weight)
-
-# %% ../../nbs/43_track.divide.ipynb #c055
-def first_parameters(inputs, hidden, generator):  # numbers of inputs and units, torch Generator
-    "Return the random first parameters of one network: hidden, bias, out, direct, constant."
-    import torch
-
-    def draw(*shape, fan):
-        values = 2 * torch.rand(*shape, generator=generator) - 1
-        return (values / fan**0.5).requires_grad_()
-
-    return [
-        draw(inputs, hidden, fan=inputs),
-        draw(hidden, fan=inputs),
-        draw(hidden, fan=hidden),
-        draw(inputs, fan=inputs),
-        torch.zeros(1, requires_grad=True),
-    ]
-
-
-def network_output(x, network):
-    "Return the utilities of standardised features by the parameters of a network."
-    import torch
-
-    hidden, bias, out, direct, constant = network
-    return torch.tanh(x @ hidden + bias) @ out + x @ direct + constant
-
-# %% ../../nbs/43_track.divide.ipynb #c056
-def cross_entropy_of_choices(utility, owner, right, weight):  # tensors
-    "Return the weighted sum of -log p of the right hypotheses."
-    import torch
-
-    top = torch.full((len(right),), -1e9).scatter_reduce(0, owner, utility.detach(), "amax")
-    total = torch.zeros(len(right)).index_add(0, owner, torch.exp(utility - top[owner]))
-    return (weight * (total.log() + top - utility[right])).sum()
-
-
-def train_networks(z, stacked, hidden, steps, rate, decay, seed):  # z: three tensors
-    "Return the parameters of the three networks after training, as numpy arrays."
-    import torch
-
-    generator = torch.Generator().manual_seed(seed)
-    networks = [first_parameters(x.shape[1], hidden, generator) for x in z]
-    parameters = [p for network in networks for p in network]
-    optimizer = torch.optim.AdamW(parameters, rate, weight_decay=decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
-    owner, right = torch.tensor(stacked.owner), torch.tensor(stacked.right)
-    weight = torch.tensor(stacked.weight, dtype=torch.float32)
-    for _ in range(steps):
-        outputs = [network_output(x, net) for x, net in zip(z, networks, strict=True)]
-        loss = cross_entropy_of_choices(torch.cat(outputs), owner, right, weight)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    return [[p.detach().numpy() for p in network] for network in networks]
-
-# %% ../../nbs/43_track.divide.ipynb #c058
-def as_one_network(networks):  # parameters of networks of the same kind
-    "Return the parameters of the wide network whose output is the mean of theirs."
-    hidden, bias, out, direct, constant = zip(*networks, strict=True)
-    n = len(networks)
-    return (
-        np.concatenate(hidden, 1),
-        np.concatenate(bias),
-        np.concatenate(out) / n,
-        sum(direct) / n,
-        sum(constant) / n,
-    )
-
-# %% ../../nbs/43_track.divide.ipynb #c059
-def learn_weights(
-    examples: list[tuple[Hypotheses, np.ndarray]],  # with the rows of the right ones, per movie
-    hidden: int = 12,  # units of a network
-    steps: int = 400,  # over all examples
-    rate: float = 0.02,  # learning rate, largest
-    decay: float = 2.0,  # of the weights, per unit of rate
-    seeds: tuple[int, ...] = (0, 1),  # one network each; they are averaged
-) -> dict[str, np.ndarray]:
-    "Return the weights for `Divide`: a dict of float32 arrays."
-    import torch
-
-    examples = [(h, right) for h, right in examples if len(right)]
-    if not examples:
-        raise InputError("learn_weights: no newborn in any movie. Give movies with divisions")
-    stacked = stack_examples(examples)
-    means = [x.mean(0) for x in stacked.features]
-    scales = [x.std(0).clip(1e-6) for x in stacked.features]
-    z = []
-    for x, mean, scale in zip(stacked.features, means, scales, strict=True):
-        z.append(torch.tensor(((x - mean) / scale).clip(-5, 5)))
-    trained = [train_networks(z, stacked, hidden, steps, rate, decay, seed) for seed in seeds]
-    weights = {}
-    for k, kind in enumerate(KIND_NAMES):
-        network = as_one_network([networks[k] for networks in trained])
-        arrays = (means[k], scales[k], *network)
-        for name, values in zip(ARRAY_NAMES, arrays, strict=True):
-            weights[f"{kind}.{name}"] = np.asarray(values, np.float32)
-    return weights
-
-# %% ../../nbs/43_track.divide.ipynb #c065
 def choose(hypotheses, utility):
     "Return ((mother, newborn), (ended, newborn)): the links with the largest sum of log-odds."
     track = hypotheses.context.track
@@ -528,12 +322,12 @@ def choose(hypotheses, utility):
     gap = chosen[chosen >= n_divisions] - n_divisions
     return tuple(x[division] for x in hypotheses.divisions), tuple(x[gap] for x in hypotheses.gaps)
 
-# %% ../../nbs/43_track.divide.ipynb #c069
+# %% ../../nbs/43_track.divide.ipynb #c052
 #| code-fold: false
 def resolve_newborns(
     tracks: Tracks,  # of any linker
     movie: Movie | None = None,  # the Movie whose spacing applies
-    weights: dict[str, np.ndarray] | None = None,  # of `learn_weights`; None: those in the package
+    weights: dict[str, np.ndarray] | None = None,  # default: `shipped_weights`
     rounds: int = 2,  # the second sees the gaps that the first has closed
     **options: Any,  # of `find_hypotheses`
 ) -> Tracks:
@@ -552,19 +346,19 @@ def resolve_newborns(
         tracks = from_links(cells, src, dst, tracks.labels, movie=movie)
     return tracks
 
-# %% ../../nbs/43_track.divide.ipynb #c073
+# %% ../../nbs/43_track.divide.ipynb #c057
 #| code-fold: false
 def explain_newborns(
     tracks: Tracks,
     movie: Movie | None = None,  # the Movie whose spacing applies
-    weights: dict[str, np.ndarray] | None = None,  # of `learn_weights`; None: those in the package
+    weights: dict[str, np.ndarray] | None = None,  # default: `shipped_weights`
     **options: Any,  # of `find_hypotheses`
 ) -> pd.DataFrame:
     "Return one row per newborn of one round: its cell, the likeliest hypothesis, its probability."
     found = find_hypotheses(tracks, movie, **options)
     n = len(found.newborns)
     u = utilities(found, shipped_weights() if weights is None else weights)
-    p = probabilities(u, found.owner, n)
+    p = choice_probabilities(u, found.owner, n)
     last_of_owner = np.cumsum(np.bincount(found.owner, minlength=n)) - 1
     best = np.lexsort((p, found.owner))[last_of_owner]
     context = found.context
@@ -575,14 +369,14 @@ def explain_newborns(
         {
             "frame": context.frame[found.newborns],
             "track": context.track[found.newborns],
-            "hypothesis": np.repeat(KIND_NAMES, [len(x) for x in found.features])[best],
+            "hypothesis": np.repeat(HYPOTHESIS_KINDS, [len(x) for x in found.features])[best],
             "from track": from_track,
             "last frame": last_frame,
             "probability": p[best],
         }
     )
 
-# %% ../../nbs/43_track.divide.ipynb #c076
+# %% ../../nbs/43_track.divide.ipynb #c060
 #| code-fold: false
 def assign_fates(
     tracks: Tracks,
@@ -606,7 +400,7 @@ def assign_fates(
     lineage["fate"] = [known[track] for track in lineage.track]
     return Tracks(tracks.cells, lineage, tracks.labels, tracks.max_children, tracks.notes)
 
-# %% ../../nbs/43_track.divide.ipynb #c077
+# %% ../../nbs/43_track.divide.ipynb #c061
 def leaves_picture(context, last, film):  # positions of last cells; the Movie, or None
     "Return whether each touches the edge, or would cross it with its next step."
     leaving = context.border[last]
@@ -627,7 +421,7 @@ def looks_dying(context, last, shrunk, changed):
     change = abs(context.intensity_rank[last] - usual["rank"].to_numpy())
     return (share < shrunk) | (share < 0.85) & (change > changed)
 
-# %% ../../nbs/43_track.divide.ipynb #c082
+# %% ../../nbs/43_track.divide.ipynb #c067
 @dataclass
 class Divide:
     """Linker: `linker`, then gaps closed and mothers found, then fates.
@@ -651,9 +445,7 @@ class Divide:
         **more: Any,  # for the linker
     ) -> Tracks:
         "Return the Tracks of the linker with gaps closed, mothers found and fates."
-        tracks = self.linker.link(cells, movie, **more)
-        if labels is not None:
-            tracks = tracks.with_labels(labels)
+        tracks = self.linker.link(cells, movie, labels, **more)
         options = {"late": self.late, "max_gap": self.max_gap, "gate": self.gate}
         tracks = resolve_newborns(tracks, movie, self.weights, self.rounds, **options)
         return assign_fates(tracks, movie)

@@ -18,13 +18,13 @@ from skimage.registration import optical_flow_ilk, phase_cross_correlation
 from ..detections import typical_diameter
 from ..movie import InputError, Movie
 from .reid import normal_frame
-from .sort import Sort, link_cells, match_cells
+from .sort import Sort, match_cells
 from ..tracks import Tracks, axes_of, check_cells
 
 # %% ../../nbs/46_track.flow.ipynb #c010
 def picture_shift(
-    a: np.ndarray,  # normal frame
-    b: np.ndarray,  # normal frame of the same shape
+    a: np.ndarray,  # normalized frame
+    b: np.ndarray,  # normalized frame of the same shape
 ) -> np.ndarray:
     "Return the shift from `a` to `b` in pixels; 0 where shifting does not make them more alike."
     none = np.zeros(a.ndim)
@@ -63,11 +63,11 @@ def drift(movie: Movie) -> np.ndarray:
     return shifts * movie.spacing
 
 # %% ../../nbs/46_track.flow.ipynb #c020
-WIDE = 10.0  # pixels that a typical cell measures in the frames whose flow is sought
+CELL_WIDTH = 10.0  # pixels that a typical cell measures in the frames whose flow is sought
 
 
 def dense_flow(
-    a: np.ndarray,  # normal frame
+    a: np.ndarray,  # normalized frame
     b: np.ndarray,  # the next one
     diameter: float,  # of a typical cell, pixels of the plane
 ) -> np.ndarray:
@@ -75,7 +75,7 @@ def dense_flow(
 
     In pixels. Le Besnerais and Champagnat, ICIP 2005.
     """
-    scale = min(1.0, WIDE / diameter)
+    scale = min(1.0, CELL_WIDTH / diameter)
     zoom = (1.0,) * (a.ndim - 2) + (scale, scale)
     small = [np.ascontiguousarray(ndimage.zoom(x, zoom, order=1)) for x in (a, b)]
     if min(small[0].shape) < 2:
@@ -97,23 +97,24 @@ def cell_flow(
     """
     axes = axes_of(cells)
     if diameter is None:
-        diameter = typical_diameter(cells, WIDE)
+        diameter = typical_diameter(cells, CELL_WIDTH)
     position = cells[axes].to_numpy(float)
     displacement = np.zeros((len(cells), len(axes)))
     frame = cells.frame.to_numpy()
-    prepared: dict[int, np.ndarray] = {}  # the frame that the last step ended with
+    number = -1  # of the frame that the last step ended with
+    later = np.zeros(0)  # its gray values
     for t in np.unique(frame[frame + 1 < len(movie)]).tolist():
         rows = np.flatnonzero(frame == t)
-        now = prepared[t] if t in prepared else normal_frame(movie[t])
-        later = normal_frame(movie[t + 1])
-        prepared = {t + 1: later}
+        now = later if number == t else normal_frame(movie[t])
+        number = t + 1
+        later = normal_frame(movie[number])
         flow = dense_flow(now, later, diameter)
         at = position[rows].T
         moved = [ndimage.map_coordinates(v, at, order=1, mode="nearest") for v in flow]
         displacement[rows] = np.stack(moved, 1)
     return displacement * movie.spacing
 
-# %% ../../nbs/46_track.flow.ipynb #c025
+# %% ../../nbs/46_track.flow.ipynb #c027
 def displacements(movie, cells, kind):
     "Return (n, ndim) what the picture says of each cell's step to the next frame."
     if len(cells) and cells.frame.max() >= len(movie):
@@ -126,7 +127,7 @@ def displacements(movie, cells, kind):
     to_next = np.vstack([drift(movie)[1:], np.zeros((1, movie.ndim))])
     return to_next[cells.frame.to_numpy()]
 
-# %% ../../nbs/46_track.flow.ipynb #c026
+# %% ../../nbs/46_track.flow.ipynb #c028
 @dataclass
 class FlowSort(Sort):
     """Linker: SORT whose expectation is shifted by the motion of the picture; needs the movie.
@@ -154,7 +155,7 @@ class FlowSort(Sort):
         cells = check_cells(cells)
         run = copy.copy(self)
         run.displacement = displacements(movie, cells, self.kind)
-        return link_cells(run, cells, movie, labels)
+        return Sort.link(run, cells, movie, labels)
 
     def update(self, cells: pd.DataFrame) -> pd.DataFrame:
         "Refused: the flow needs the movie."

@@ -35,53 +35,44 @@ class Linker(Protocol):
         ...
 
 # %% ../../nbs/40_track.nearest.ipynb #c022
-def _link_frames(linker, cells, movie, labels):
-    cells = check_cells(cells)
-    frame = cells.frame.to_numpy()
-    position = cell_positions(cells, movie)
-    rows = rows_by_frame(frame, position)
-    gate = linker.max_distance
-    if gate is None:
-        gate = neighbour_distance(frame, position)
-    src, dst = [np.zeros(0, int)], [np.zeros(0, int)]
-    for now, later in zip(rows[:-1], rows[1:], strict=True):
-        pairs = candidate_pairs(position[now], position[later], gate)
-        s, d = linker._match(*pairs, gate)
-        src.append(now[s])
-        dst.append(later[d])
-    return from_links(cells, np.concatenate(src), np.concatenate(dst), labels, movie=movie)
-
-# %% ../../nbs/40_track.nearest.ipynb #c024
 @dataclass
-class NearestNeighbour:
-    "Linker: greedy, the closest pair first."
-
+class _FrameByFrame:
     max_distance: float | None = None  # physical units; default: the median neighbour distance
 
     def link(
         self, cells: pd.DataFrame, movie: Movie | None = None, labels: Movie | None = None
     ) -> Tracks:
         "Link each frame to the next."
-        return _link_frames(self, cells, movie, labels)
+        cells = check_cells(cells)
+        frame = cells.frame.to_numpy()
+        position = cell_positions(cells, movie)
+        rows = rows_by_frame(frame, position)
+        gate = self.max_distance
+        if gate is None:
+            gate = neighbour_distance(frame, position)
+        src, dst = [np.zeros(0, int)], [np.zeros(0, int)]
+        for now, later in zip(rows[:-1], rows[1:], strict=True):
+            s, d = self._match(*candidate_pairs(position[now], position[later], gate), gate)
+            src.append(now[s])
+            dst.append(later[d])
+        return from_links(cells, np.concatenate(src), np.concatenate(dst), labels, movie=movie)
+
+    def _match(self, src, dst, distance, gate):
+        raise NotImplementedError
+
+# %% ../../nbs/40_track.nearest.ipynb #c024
+class NearestNeighbour(_FrameByFrame):
+    "Linker: greedy, the closest pair first."
 
     def _match(self, src, dst, distance, gate):
         return greedy_assignment(src, dst, distance)
 
 
-@dataclass
-class GlobalNearestNeighbour:
+class GlobalNearestNeighbour(_FrameByFrame):
     """Linker: the smallest sum of squared distances over a frame pair.
 
     A birth and a death together cost `max_distance` squared.
     """
-
-    max_distance: float | None = None  # physical units; default: the median neighbour distance
-
-    def link(
-        self, cells: pd.DataFrame, movie: Movie | None = None, labels: Movie | None = None
-    ) -> Tracks:
-        "Link each frame to the next."
-        return _link_frames(self, cells, movie, labels)
 
     def _match(self, src, dst, distance, gate):
         return solve_assignment(src, dst, distance**2, birth=gate**2)
