@@ -311,16 +311,17 @@ class Detections(CellGeometry):
         "Return the Detections of a table; `InputError` for a number that is none or an empty box."
         cells = check_cells(cells)
         spacing = spacing if movie is None else movie.spacing
-        boxes = cell_boxes(cells, spacing, size or default_size(cells, spacing))
-        track = cells.track.to_numpy(int) if "track" in cells else None
-        frame = cells.frame.to_numpy(int)
-        return cls(np.arange(len(cells)), frame, track, boxes, **described(cells, boxes))
+        return cls(np.arange(len(cells)), **detection_columns(cells, spacing, size))
 
 # %% ../nbs/06_detections.ipynb #c054
-def described(cells, boxes):
-    "Return the columns of Detections that may be missing in the table, by name."
+def detection_columns(cells, spacing=None, size=None):  # a table that has been checked
+    "Return the columns of Detections by name, all but `row`; defaults where the table has none."
+    boxes = cell_boxes(cells, spacing, size or default_size(cells, spacing))
     border = cells.border.to_numpy(bool) if "border" in cells else np.zeros(len(cells), bool)
     return {
+        "frame": cells.frame.to_numpy(int),
+        "track": cells.track.to_numpy(int) if "track" in cells else None,
+        "boxes": boxes,
         "area": cells.area.to_numpy(float) if "area" in cells else box_volume(boxes),
         "intensity_rank": intensity_ranks(cells),
         "axis_ratio": axis_ratios(cells),
@@ -409,13 +410,15 @@ class TrackContext(Detections):
         cells = tracks.cells
         row = np.flatnonzero(cells.label.to_numpy() > 0)
         row = row[np.lexsort((cells.frame.to_numpy()[row], cells.track.to_numpy()[row]))]
-        found = Detections.from_cells(cells.iloc[row], tracks.labels if movie is None else movie)
+        film = tracks.labels if movie is None else movie
+        spacing = None if film is None else film.spacing
+        found = Detections(row, **detection_columns(cells.iloc[row], spacing))  # Tracks are checked
         before, after = neighbours_in_track(found.track)
         begin = np.maximum.accumulate(np.where(before < 0, np.arange(len(row)), 0))
         number = np.cumsum(before < 0) - 1  # of its track, counted from 0
         end = found.frame[after < 0][number]
         return cls(
-            **vars(found) | {"row": row},
+            **vars(found),
             before=before,
             after=after,
             since_start=found.frame - found.frame[begin],
