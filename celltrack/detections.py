@@ -410,19 +410,17 @@ class TrackContext(Detections):
         cells = tracks.cells
         row = np.flatnonzero(cells.label.to_numpy() > 0)
         row = row[np.lexsort((cells.frame.to_numpy()[row], cells.track.to_numpy()[row]))]
-        film = tracks.labels if movie is None else movie
-        spacing = None if film is None else film.spacing
+        spacing = default_spacing(tracks) if movie is None else movie.spacing
         found = Detections(row, **detection_columns(cells.iloc[row], spacing))  # Tracks are checked
         before, after = neighbours_in_track(found.track)
         begin = np.maximum.accumulate(np.where(before < 0, np.arange(len(row)), 0))
         number = np.cumsum(before < 0) - 1  # of its track, counted from 0
-        end = found.frame[after < 0][number]
         return cls(
             **vars(found),
             before=before,
             after=after,
             since_start=found.frame - found.frame[begin],
-            until_end=end - found.frame,
+            until_end=found.frame[after < 0][number] - found.frame,
             median_area=median_of_three(found.area, before),
         )
 
