@@ -121,34 +121,12 @@ def link_deepsort(setting, case, features):
 # %% ../nbs/62_tune.ipynb #c019
 def train_segmentation(options, report):  # a TrainUnet
     "Train a network to find cells, judged on held-out frames while it trains."
-    import torch
-
-    from celltrack.learn.train import train_network
-    from celltrack.segment.augment import Augment, Crops
-    from celltrack.segment.generalist import HeldOut, model_of, sources_of
-    from celltrack.segment.unet import cell_loss
-
-    sources, held = sources_of(options)
-    torch.manual_seed(options.seed)
-    model, fabric = model_of(options), options.open_fabric()
-    augment = Augment() if options.augment else Augment.none()
-    weighted = [([source], options.crops) for source in sources]
-    crops = Crops(weighted, options.size, augment, options.border, model=model)
+    from celltrack.segment.generalist import sources_of, train_segmenter
 
     def watch(log):
         report(int(log.step.iloc[-1]), float(log.score.iloc[-1]))
 
-    train_network(
-        model,
-        crops,
-        cell_loss,
-        options.config(),
-        options.out,
-        HeldOut(held),
-        fabric,
-        watch,
-        resume=options.resume,
-    )
+    train_segmenter(options, *sources_of(options), watch=watch)
 
 # %% ../nbs/62_tune.ipynb #c020
 def try_network(
@@ -167,7 +145,8 @@ def try_network(
     else:
         from celltrack.segment.generalist import TrainUnet
 
-        train_segmentation(TrainUnet(data, Path(folder), **fixed, **setting), report)
+        options = TrainUnet(data, Path(folder), simulated=0, **fixed, **setting)
+        train_segmentation(options, report)
     return float(pd.read_csv(Path(folder) / "log.csv").score.max())
 
 # %% ../nbs/62_tune.ipynb #c024

@@ -6,6 +6,7 @@
 __all__ = ['read_source', 'HeldOut', 'fit_parameters', 'TrainUnet']
 
 # %% ../../nbs/37_segment.generalist.ipynb #c003
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -265,6 +266,19 @@ def train_unet(options: TrainUnet) -> list[str]:
     "Train, or go on; choose the parameters of `to_cells`; return a line on each set of weights."
     check_options(options)
     learn, held = sources_of(options)
+    notes = {"data": record(options, learn, held)}
+    fabric = train_segmenter(options, learn, held, notes=notes)
+    return finish(options.out, learn, held, notes) if fabric.is_global_zero else []
+
+
+def train_segmenter(
+    options: TrainUnet,
+    learn: list[Source],
+    held: list[Source],  # to validate on; none: no validation
+    watch: Callable | None = None,  # called with the log after each validation
+    notes: dict | None = None,  # for the record of the run
+) -> Any:
+    "Train the network of these options, or go on; return the Fabric that it was trained with."
     torch.manual_seed(options.seed)
     model, fabric = model_of(options), options.open_fabric()
     groups = [([source], options.crops) for source in learn]
@@ -272,7 +286,6 @@ def train_unet(options: TrainUnet) -> list[str]:
         groups.append((simulated_sources(), options.simulated))
     augment = Augment() if options.augment else Augment.none()
     crops = Crops(groups, options.size, augment, options.border, model=model, seed=options.seed)
-    notes = {"data": record(options, learn, held)}
     train_network(
         model,
         crops,
@@ -281,10 +294,11 @@ def train_unet(options: TrainUnet) -> list[str]:
         options.out,
         validate=HeldOut(held) if held else None,
         fabric=fabric,
+        watch=watch,
         notes=notes,
         resume=options.resume,
     )
-    return finish(options.out, learn, held, notes) if fabric.is_global_zero else []
+    return fabric
 
 # %% ../../nbs/37_segment.generalist.ipynb #c043
 def check_options(options: TrainUnet) -> None:

@@ -6,6 +6,7 @@
 __all__ = ['Linker', 'NearestNeighbour', 'GlobalNearestNeighbour']
 
 # %% ../../nbs/40_track.nearest.ipynb #c003
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,7 +37,7 @@ class Linker(Protocol):
 
 # %% ../../nbs/40_track.nearest.ipynb #c022
 @dataclass
-class _FrameByFrame:
+class _FrameByFrame(ABC):
     max_distance: float | None = None  # physical units; default: the median neighbour distance
 
     def link(
@@ -57,8 +58,9 @@ class _FrameByFrame:
             dst.append(later[d])
         return from_links(cells, np.concatenate(src), np.concatenate(dst), labels, movie=movie)
 
+    @abstractmethod
     def _match(self, src, dst, distance, gate):
-        raise NotImplementedError
+        "Return (src, dst) of the chosen candidates of a pair of frames."
 
 # %% ../../nbs/40_track.nearest.ipynb #c024
 class NearestNeighbour(_FrameByFrame):
