@@ -1,4 +1,4 @@
-"""What does the short cut of chapter 00 bring? Label images, by `read_image` and by tifffile.
+"""What does the short cut of chapter 07 bring? Label images, by `read_image` and by tifffile.
 
     python benchmarks/read_tiff.py [FOLDER ...]
 
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import tifffile
 
-from celltrack.movie import image_files, read_image
+from celltrack.images import image_files, read_image
 from celltrack.simulate import course_movie
 
 ROUNDS = 5

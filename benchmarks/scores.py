@@ -44,7 +44,8 @@ from pycocotools import mask as coco
 from trackeval.metrics import CLEAR, HOTA, Identity
 
 from celltrack.formats.ctc import read_ctc, write_ctc, write_masks
-from celltrack.movie import Movie, read_image
+from celltrack.images import read_image
+from celltrack.movie import Movie
 from celltrack.score.ctc import (
     CHALLENGE as CHALLENGE_FAMILY,
     biology_counts,

@@ -2,9 +2,9 @@
 
 from .convert import read_tracks as read_tracks
 from .convert import write_tracks as write_tracks
+from .files import read_movie as read_movie
 from .measure import measure_movie as measure_movie
 from .movie import Movie as Movie
-from .movie import read_movie as read_movie
 from .pipeline import track_movie as track_movie
 from .score.overlap import Scores as Scores
 from .score.panel import score_tracks as score_tracks

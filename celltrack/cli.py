@@ -7,14 +7,17 @@ __all__ = []
 
 # %% ../nbs/65_cli.ipynb #c003
 import contextlib
+import errno
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 from pkgutil import resolve_name
+from typing import Annotated, Any, Literal
 
 # %% ../nbs/65_cli.ipynb #c012
 #| code-fold: false
@@ -67,14 +70,22 @@ def run_command(name: str, args: list[str]) -> int:
     empty = [f.name for f in needed if getattr(given, f.name) in ([], ())]
     if empty:
         return complain(f"{name} needs {empty[0]}. `celltrack {name} --help` explains it")
-    return int(given.run() or 0)
+    from celltrack.movie import SWEPT, check_ranges, signals_stop
+
+    check_ranges(given)
+    SWEPT.clear()  # what killed runs have left is swept at the start of each
+    with signals_stop():
+        return int(given.run() or 0)
 
 # %% ../nbs/65_cli.ipynb #c023
-HINTS = {
+HINTS: dict[Any, str] = {  # kind of the error, or its number
     FileExistsError: "a file is in the way, give another folder",
     PermissionError: "give a folder that is yours",
     NotADirectoryError: "a file is in the way, give another folder",
     FileNotFoundError: "check the path",
+    errno.ENOSPC: "free some space, or give a folder on another disk",
+    errno.EDQUOT: "your share of the disk is used up: free some space, or give another folder",
+    errno.ELOOP: "a link leads to itself",
 }
 
 
@@ -87,11 +98,12 @@ def explain(error: BaseException) -> int:
             pass  # a notebook's output is no file
         return 141
     if isinstance(error, KeyboardInterrupt):
-        return complain("stopped; finished files are kept, half-written ones removed", 130)
+        code = 128 + (error.args[0] if error.args else signal.SIGINT)  # as shells count
+        return complain("stopped; finished files are kept, half-written ones removed", code)
     kind = type(error).__name__
     text = " ".join(str(error).split()) or kind
     if isinstance(error, OSError) and error.filename:
-        hint = HINTS.get(type(error))
+        hint = HINTS.get(error.errno) or HINTS.get(type(error))
         return complain(f"{error.filename}: {error.strerror}" + (f" ({hint})" if hint else ""))
     if kind == "InputError" or isinstance(error, OSError):
         return complain(text)
@@ -156,16 +168,19 @@ def log_on_screen(level: int) -> Iterator[None]:
 class Simulate:
     "Write a simulated movie and its exact truth: 01, 01_GT/TRA and 01_GT/SEG."
 
-    frames: int = 60  # how many
-    size: int = 256  # of a frame, in pixels along y and x
-    slices: int = 0  # of a volume; 0 for a flat movie
-    cells: int = 30  # in view in the first frame, about
+    frames: Annotated[int, (1, 100_000)] = 60  # how many
+    size: Annotated[int, (1, 16_384)] = 256  # of a frame, in pixels along y and x
+    slices: Annotated[int, (0, 4096)] = 0  # of a volume; 0 for a flat movie
+    cells: Annotated[int, (0, 100_000)] = 30  # in view in the first frame, about
     modality: str = "nuclei"  # or dic, phase
-    seed: int = 0  # the same seed gives the same movie
+    seed: Annotated[int, (0, 2**31)] = 0  # the same seed gives the same movie
     out: Path = Path("simulated")  # folder to write into
 
     def run(self) -> None:
         "Simulate and write."
+        from celltrack.movie import check_ranges
+
+        check_ranges(self)
         from celltrack.formats.dataset import write_sequence
         from celltrack.simulate import simulate_movie
 
@@ -184,26 +199,41 @@ class Show:
     folder: Path  # 01_RES or 01_GT
     movie: Path | None = None  # the images; default: the folder 01 beside it, else black
     out: Path = Path("show")  # folder to write overlay.gif and lineage.png into
+    # the fields of MovieOptions, once more: --help is to import neither chapter 08 nor numpy
+    axes: str | None = None  # of each file, where it does not say them right: TYX, ZYX, TCZYX ...
+    channel: Annotated[int | None, (0, 999_999)] = None
+    "of several, from 0; if files are named by channel, that number"
+    missing: Literal["refuse", "renumber", "empty"] = "refuse"
+    "frames that a folder lacks: refuse, take files one after another, or count them without cells"
+    files: str | None = None  # which files of a folder, such as '*_c1.tif'
 
     def run(self) -> None:
         "Draw overlay.gif and lineage.png."
         import numpy as np
 
+        from celltrack.files import MovieOptions, read_movie
         from celltrack.formats.ctc import read_ctc
         from celltrack.formats.dataset import find_movie, movie_folder
-        from celltrack.movie import read_movie
+        from celltrack.movie import InputError, check_ranges
         from celltrack.show import save_pictures
 
+        check_ranges(self)
         folder = find_movie(self.folder)
         beside = movie_folder(folder)
         tracks, images = read_ctc(folder), self.movie or (beside if beside.is_dir() else None)
         labels = tracks.labels
         assert labels is not None  # read_ctc gives them
-        movie = read_movie(find_movie(images)) if images else labels.map(np.zeros_like)
+        told = {f.name: getattr(self, f.name) for f in fields(MovieOptions)}
+        movie = read_movie(find_movie(images), **told) if images else labels.map(np.zeros_like)
         start = max(0, labels.first - movie.first)  # truth may begin later than the movie
-        print(*save_pictures(movie[start : start + len(labels)], tracks, self.out), sep="\n")
+        part = movie[start : start + len(labels)]
+        if len(part) < len(labels):
+            counts = f"{len(labels)} frames from number {labels.first} on, {movie.name} has"
+            found = f"{folder}: {counts} {len(movie)} from {movie.first} on"
+            raise InputError(f"{found}. Give the movie of these tracks")
+        print(*save_pictures(part, tracks, self.out), sep="\n")
 
-# %% ../nbs/65_cli.ipynb #c055
+# %% ../nbs/65_cli.ipynb #c057
 DEMO_FILES = {
     "01": "the movie",
     "01_GT": "its truth",
@@ -216,25 +246,27 @@ DEMO_FILES = {
     "overlay.gif": "animated overlay",
 }
 
-# %% ../nbs/65_cli.ipynb #c056
+# %% ../nbs/65_cli.ipynb #c058
 @dataclass
 class Demo:
     "Simulate a movie, track it, score the result, draw it; print where everything is."
 
     out: Path = Path("celltrack_demo")  # folder to write into
-    frames: int = 40  # of the movie
-    size: int = 256  # of a frame, in pixels
-    cells: int = 24  # in view in the first frame, about
+    frames: Annotated[int, (1, 100_000)] = 40  # of the movie
+    size: Annotated[int, (16, 16_384)] = 256  # of a frame, in pixels
+    cells: Annotated[int, (0, 100_000)] = 24  # in view in the first frame, about
     modality: str = "nuclei"  # or dic, phase
-    seed: int = 22  # the same seed gives the same movie
+    seed: Annotated[int, (0, 2**31)] = 22  # the same seed gives the same movie
 
     def run(self) -> None:
         "Walk the whole road."
-        from celltrack.movie import read_movie
+        from celltrack.files import read_movie
+        from celltrack.movie import check_ranges
         from celltrack.pipeline import track_movie, write_result
         from celltrack.score.errors import ScoreFiles
         from celltrack.show import save_pictures
 
+        check_ranges(self)
         out, source = self.out, self.out / "01"
         Simulate(self.frames, self.size, 0, self.cells, self.modality, self.seed, out).run()
         movie = read_movie(source)
@@ -246,6 +278,6 @@ class Demo:
         for name, text in DEMO_FILES.items():
             print(f"{out / name}: {text}")
 
-# %% ../nbs/65_cli.ipynb #c062
+# %% ../nbs/65_cli.ipynb #c064
 if __name__ == "__main__" and "__file__" in globals():
     sys.exit(main())  # not in a notebook

@@ -18,10 +18,11 @@ import pandas as pd
 from tyro.conf import Positional, arg
 
 from .detections import disc_diameter
+from .files import MovieOptions
 from .formats.dataset import Sequence, no_files, open_sequence
 from .link.graph import true_links
 from .measure import measure_movie
-from .movie import InputError, Movie, atomic
+from .movie import InputError, Movie, atomic, check_ranges
 from .pipeline import TRACKERS, open_tracker
 from .score.overlap import Overlap, overlaps
 from .score.panel import score_tracks
@@ -46,9 +47,10 @@ def open_case(
     path: str | Path,  # 01 or 01_GT, or a name such as DIC-C2DH-HeLa/01
     labels: str | Path | None = None,  # as for `open_sequence`
     tolerance: int = 1,
+    **reading: Any,  # axes, channel, missing, files: as for `read_movie`
 ) -> Case:
     "Return the Case of a movie with its truth and detections beside it; what lacks is refused."
-    found = open_sequence(path, labels)
+    found = open_sequence(path, labels, **reading)
     case = Case(found.name, found.movie, found.truth, found.labels, found.files, tolerance)
     if len(case.labels) != len(case.truth.labels or ()):
         raise InputError(f"{case.name}: {case.labels!r} for a truth of {case.truth.labels!r}")
@@ -241,7 +243,7 @@ class Oracle:
 
 # %% ../nbs/61_compare.ipynb #c060
 @dataclass
-class Compare:
+class Compare(MovieOptions):
     "Run several trackers on the same detections of movies with truth; write a table of scores."
 
     truths: Positional[Annotated[list[Path], arg(metavar="TRUTH ...", help_behavior_hint="")]]
@@ -251,14 +253,18 @@ class Compare:
     )  # which
     labels: Path | None = None
     "folder of the detections, or its name beside the truth; default: silver, else gold masks"
-    damaged: int = 0  # so many runs with 5 % of the cells lost and 2 % invented
-    tolerance: int = 1  # frames by which a division may be early or late
+    damaged: Annotated[int, (0, 1000)] = 0
+    "so many runs with 5 % of the cells lost and 2 % invented"
+    tolerance: Annotated[int, (0, 10_000)] = 1  # frames by which a division may be early or late
     out: Path = Path("compare.csv")  # the table
 
     def run(self) -> None:
         "Compare on each movie; print and write the table."
+        check_ranges(self)
         trackers = {name: open_tracker(name) for name in self.trackers}
-        cases = [open_case(path, self.labels, self.tolerance) for path in self.truths]
+        cases = [
+            open_case(path, self.labels, self.tolerance, **self.reading()) for path in self.truths
+        ]
         table = pd.concat([compare_trackers(case, trackers, self.damaged) for case in cases])
         with atomic(self.out) as new:
             table.to_csv(new, index=False)

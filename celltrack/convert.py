@@ -7,21 +7,31 @@ __all__ = ['read_tracks', 'write_tracks', 'Convert']
 
 # %% ../nbs/17_convert.ipynb #c003
 import pkgutil
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 from tyro.conf import Positional, arg
 
+from .files import FORMATS, MovieOptions, file_inside, find_format
 from .formats.coco import read_coco, tracks_of_video, write_coco
 from .formats.ctc import read_ctc, write_ctc
-from .formats.dataset import find_movie, movie_folder, open_sequence, write_sequence
+from celltrack.formats.dataset import (
+    find_movie,
+    has_movie,
+    movie_folder,
+    open_sequence,
+    write_sequence,
+)
 from .formats.mot import read_mot, write_mot
+from .images import is_tiff
+from .labels import find_table
 from .measure import measure_movie
-from .movie import FORMATS, InputError, Movie, find_format
+from .movie import InputError, Movie, check_ranges
 from .tracks import Tracks, make_lineage
 
 # %% ../nbs/17_convert.ipynb #c013
@@ -30,8 +40,8 @@ def read_tracks(
 ) -> Tracks:
     "Read Tracks of any format of the table `FORMATS`."
     path = find_movie(path)
-    if (path / "annotations.json").is_file():
-        path = path / "annotations.json"
+    if path.is_dir() and file_inside(path, "annotations.json").is_file():
+        path = file_inside(path, "annotations.json")
     return function_for("read_tracks", path)(path)
 
 
@@ -106,65 +116,103 @@ def open_source(
     path: str | Path,
     dialect: Literal["auto", "course", "standard"] = "auto",  # of COCO-like files
     tracks: str | None = None,  # folder of a result beside the movie; None: its truth
+    images: str | Path | None = None,  # folder of the images of COCO-like files; None: beside them
+    **reading: Any,  # axes, channel, missing, files: as for `read_movie`
 ) -> list[Source]:
     "Return the (name, Movie or None, Tracks) of a movie of the challenge or of a file of tracks."
     path = Path(path)
-    if path.suffix == ".json" or (path / "annotations.json").is_file():
-        return coco_sources(path, dialect)
-    if path.is_file() and path.suffix:
+    if (
+        path.suffix.lower() == ".json"
+        or path.is_dir()
+        and file_inside(path, "annotations.json").is_file()
+    ):
+        told = {name: reading.get(name) for name in ("axes", "channel")}  # it lists its files
+        return coco_sources(path, dialect, images, **told)
+    if path.is_file() and path.suffix and not holds_images(path):
         return [(path.stem, None, read_tracks(path))]
-    sequence = open_sequence(path)
+    place = find_movie(path)
+    sequence = open_sequence(place, **reading)
     name = sequence.name.replace("/", "_")
-    if tracks is None:
+    folder = movie_folder(place).parent / tracks if tracks else place
+    table = find_table(folder)
+    if tracks is None and (table is None or table.name.lower() != "res_track.txt"):
         outlined = name_outlines(sequence.truth, sequence.labels, sequence.movie)
-    else:
-        result = read_ctc(movie_folder(find_movie(path)).parent / tracks)
-        outlined = name_outlines(result, result.labels, sequence.movie)
-    return [(name, sequence.movie, outlined)]
-
-
-def coco_sources(path: Path, dialect: Literal["auto", "course", "standard"]) -> list[Source]:
-    "Return the videos of a COCO-like file; `InputError` for cells without names."
-    return [
-        (video.name.replace("/", "_"), video.movie, tracks_of_video(video, path))
-        for video in read_coco(path, dialect)
-    ]
+        return [(name, sequence.movie, outlined)]
+    result = read_ctc(folder)
+    alone = movie_folder(folder) == folder.resolve()  # no movie belongs to a folder of this name
+    movie = None if alone else sequence.movie
+    return [(name, movie, name_outlines(result, result.labels, movie))]
 
 # %% ../nbs/17_convert.ipynb #c036
+def holds_images(path: Path) -> bool:
+    "Say whether a file is a movie, not a file of tracks."
+    found = find_format(path)
+    return is_tiff(path) if found is None else found.read_tracks is None
+
+
+def coco_sources(
+    path: Path,
+    dialect: Literal["auto", "course", "standard"],
+    images: str | Path | None,
+    **told: Any,  # axes, channel
+) -> list[Source]:
+    "Return the videos of a COCO-like file; `InputError` for cells without names."
+    return [
+        (file_stem(video.name), video.movie, tracks_of_video(video, path))
+        for video in read_coco(path, dialect, images, **told)
+    ]
+
+
+def file_stem(name: str) -> str:
+    "Return the name of a video as part of a file name on any system."
+    return re.sub(r'[/\\:*?"<>|]', "_", name)[:100].lstrip(".") or "video"
+
+# %% ../nbs/17_convert.ipynb #c037
 def check_sources(sources: list[Source], to: str) -> None:
     "Raise `InputError` for what a format cannot hold, before anything is written."
+    if not any(len(tracks.cells) for _, _, tracks in sources):
+        raise InputError(f"{sources[0][0]}: no cells in it, and so nothing to convert")
     names = [name for name, _, _ in sources]
     twice = [name for name in names if names.count(name) > 1]
     if to != "coco" and twice:
         raise InputError(f"{twice[0]}: two sources have this name. Convert them one by one")
     for name, movie, tracks in sources:
         if to == "coco" and movie is None:
-            raise InputError(f"{name}: no frames beside the tracks. COCO needs them")
+            found = f"{name}: no frames beside the tracks, and COCO needs them"
+            raise InputError(f"{found}. Put the movie there; of a COCO-like file give --images")
         if to == "ctc" and tracks.labels is None:
             raise InputError(
                 f"{name}: boxes without masks. The challenge's form needs masks: "
                 "segment the movie, then track it"
             )
 
-# %% ../nbs/17_convert.ipynb #c037
+# %% ../nbs/17_convert.ipynb #c038
 @dataclass
-class Convert:
+class Convert(MovieOptions):
     "Turn movies with tracks into another form: COCO-like JSON with JPG frames, MOT text, or CTC."
 
     sources: Positional[Annotated[list[Path], arg(metavar="SOURCE ...", help_behavior_hint="")]]
-    "folders such as 01 (with 01_GT), names such as DIC-C2DH-HeLa/01, files of tracks"
+    "folders such as 01 (with 01_GT) or 01_RES, names such as DIC-C2DH-HeLa/01, files of tracks"
     to: Literal["coco", "mot", "ctc"] = "coco"
     out: Path = Path("converted")  # becomes a folder
     dialect: Literal["course", "standard"] = "course"  # of the COCO-like file that is written
     read: Literal["auto", "course", "standard"] = "auto"
     "dialect of the COCO-like files that are read; auto: found out"
     tracks: str | None = None  # folder of tracks beside each movie of the challenge; default: 01_GT
+    images: Path | None = None
+    "folder of the images of the COCO-like files that are read; default: the folder of the file"
 
     def run(self) -> None:
         "Convert every source, and print where its tracks are."
-        sources = [
-            source for path in self.sources for source in open_source(path, self.read, self.tracks)
-        ]
+        check_ranges(self)
+        for path in self.sources[1:]:
+            empty = path.is_dir() and not any(path.iterdir())
+            if empty or not has_movie(str(path)):
+                found = "an empty folder" if empty else "not found"
+                raise InputError(f"{path}: {found}. If it is the folder to write: --out {path}")
+        options, reading = (self.read, self.tracks, self.images), self.reading()
+        opened = [open_source(path, *options, **reading) for path in self.sources]
+        sources = [source for several in opened for source in several]
         check_sources(sources, self.to)
         if self.to == "coco":
             videos = [(movie, tracks) for _, movie, tracks in sources]

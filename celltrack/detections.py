@@ -24,20 +24,32 @@ __all__ = ['cell_positions', 'cell_boxes', 'box_volume', 'box_size', 'row_length
            'TrackContext', 'Feature', 'stack_features']
 
 # %% ../nbs/06_detections.ipynb #c012
+def scale_of(cells, spacing):  # one number per axis; None: 1 each
+    "Return the spacing along the axes of a table; `InputError` where it is that of other axes."
+    axes = axes_of(cells)
+    scale = np.ones(len(axes)) if spacing is None else np.asarray(spacing, float)
+    if scale.shape != (len(axes),):
+        raise InputError(
+            f"cells: axes {' '.join(axes)}, but a spacing of {scale.size} numbers. "
+            "Give the movie of these cells, or one number per axis"
+        )
+    return scale
+
+# %% ../nbs/06_detections.ipynb #c013
 def cell_positions(
     cells: pd.DataFrame,
     movie: Movie | None = None,  # the Movie whose spacing applies
 ) -> np.ndarray:
     "Return the (n, d) positions of the cells in physical units (in pixels without a movie)."
     position = cells[axes_of(cells)].to_numpy(float)
-    return position * (1.0 if movie is None else np.array(movie.spacing))
+    return position * scale_of(cells, None if movie is None else movie.spacing)
 
-# %% ../nbs/06_detections.ipynb #c014
+# %% ../nbs/06_detections.ipynb #c015
 def has_boxes(cells: pd.DataFrame) -> bool:
     "Return whether the table has the box columns of all its axes."
     return {axis + end for axis in axes_of(cells) for end in "01"} <= set(cells.columns)
 
-# %% ../nbs/06_detections.ipynb #c015
+# %% ../nbs/06_detections.ipynb #c016
 def cell_boxes(
     cells: pd.DataFrame,
     spacing: Sequence[float] | None = None,  # physical units per pixel along each axis
@@ -45,7 +57,7 @@ def cell_boxes(
 ) -> np.ndarray:
     "Return (n, 3·d) rows in physical units: centre, low corner, high corner of each box."
     axes = axes_of(cells)
-    scale = np.ones(len(axes)) if spacing is None else np.asarray(spacing, float)
+    scale = scale_of(cells, spacing)
     centre = cells[axes].to_numpy(float)
     if has_boxes(cells):
         low, high = (cells[[axis + end for axis in axes]].to_numpy(float) for end in "01")
@@ -60,7 +72,7 @@ def cell_boxes(
     centre = centre * scale
     return np.concatenate([centre, centre - size / 2, centre + size / 2], 1)
 
-# %% ../nbs/06_detections.ipynb #c016
+# %% ../nbs/06_detections.ipynb #c017
 def check_boxes(low, high, cells):  # corners (n, d), the table that they come from
     "Raise `InputError` for the first box without an inside."
     empty = np.flatnonzero((high <= low).any(1))
@@ -70,7 +82,28 @@ def check_boxes(low, high, cells):  # corners (n, d), the table that they come f
             f"cells: an empty box in {where}. A box is half-open: high corner above low corner"
         )
 
-# %% ../nbs/06_detections.ipynb #c021
+# %% ../nbs/06_detections.ipynb #c022
+#| code-fold: false
+def cells_of_boxes(
+    boxes: pd.DataFrame,  # frame, left, top, width, height
+    label: pd.Series | None = None,  # None: labels count in each frame
+) -> pd.DataFrame:
+    "Return a cells table: frame, label, centre y x, corners y0 x0 y1 x1, area."
+    return pd.DataFrame(
+        {
+            "frame": boxes.frame,
+            "label": boxes.groupby("frame").cumcount() + 1 if label is None else label,
+            "y": boxes.top + boxes.height / 2 - 0.5,
+            "x": boxes.left + boxes.width / 2 - 0.5,
+            "y0": boxes.top,
+            "x0": boxes.left,
+            "y1": boxes.top + boxes.height,
+            "x1": boxes.left + boxes.width,
+            "area": boxes.width * boxes.height,
+        }
+    )
+
+# %% ../nbs/06_detections.ipynb #c025
 def box_volume(boxes: np.ndarray) -> np.ndarray:
     "Return the area (volume in 3D) of each box; `boxes` are (n, 3·d) rows as from `cell_boxes`."
     d = boxes.shape[1] // 3
@@ -81,17 +114,17 @@ def box_size(boxes: np.ndarray) -> np.ndarray:
     "Return the geometric mean of the sides of each box."
     return box_volume(boxes) ** (3 / boxes.shape[1])
 
-# %% ../nbs/06_detections.ipynb #c022
+# %% ../nbs/06_detections.ipynb #c026
 def row_products(rows: np.ndarray) -> np.ndarray:
     "Return the product of each row of an (n, d) array."
     return reduce(np.multiply, rows.T)
 
-# %% ../nbs/06_detections.ipynb #c023
+# %% ../nbs/06_detections.ipynb #c027
 def row_lengths(rows: np.ndarray) -> np.ndarray:
     "Return the Euclidean length of each row of an (n, d) array."
     return np.sqrt(sum(column * column for column in rows.T))
 
-# %% ../nbs/06_detections.ipynb #c026
+# %% ../nbs/06_detections.ipynb #c030
 def disc_diameter(area: Any) -> Any:
     "Return the diameter of the disc with this area (a number or an array)."
     return 2 * np.sqrt(area / np.pi)
@@ -114,9 +147,10 @@ def typical_diameter(
         raise InputError(
             "cells: neither boxes (y0 x0 y1 x1) nor areas, so no size is known. Give one of them"
         )
-    return float(disc_diameter(np.median(area)))
+    found = float(disc_diameter(np.median(area)))
+    return found if found > 0 else 1.0  # boxes without an inside
 
-# %% ../nbs/06_detections.ipynb #c031
+# %% ../nbs/06_detections.ipynb #c035
 def box_overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     "Return the area (volume) that the boxes share, pair by pair; `a` and `b` are (n, 3·d) rows."
     d = a.shape[1] // 3
@@ -138,7 +172,7 @@ def box_hull(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     high = np.maximum(a[:, 2 * d :], b[:, 2 * d :])
     return np.concatenate([(low + high) / 2, low, high], 1)
 
-# %% ../nbs/06_detections.ipynb #c034
+# %% ../nbs/06_detections.ipynb #c038
 def starts_inside(low, high, start, side="left"):  # intervals on a line, and points
     "Return (interval, point) of each point that lies in an interval; side='right': not at its low."
     order = np.argsort(start)
@@ -153,7 +187,7 @@ def count_up(count):  # [2, 3] -> 0, 1, 0, 1, 2
     "Return 0, 1 … n - 1 for each n of `count`, one after the other."
     return np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
 
-# %% ../nbs/06_detections.ipynb #c036
+# %% ../nbs/06_detections.ipynb #c040
 def box_strips(frame, low, high, height, strips):  # along y; height of a strip; strips per frame
     "Return (box, strip): a row for each strip that a box meets; strips count over all frames."
     first = (low // height).astype(int)
@@ -191,7 +225,7 @@ def overlapping_boxes(frame, boxes, other_frame, others):  # as `meeting_boxes`
     iou = box_iou(boxes[i], others[j])
     return i[iou > 0], j[iou > 0], iou[iou > 0]
 
-# %% ../nbs/06_detections.ipynb #c042
+# %% ../nbs/06_detections.ipynb #c046
 def intensity_ranks(cells):  # the cells table
     "Return the rank of each cell's mean intensity in its frame, from 0 to 1; .5: not known."
     if "mean" not in cells:
@@ -206,7 +240,7 @@ def axis_ratios(cells):  # the cells table
         return np.ones(len(cells))
     return (cells.minor / cells.major.clip(lower=1e-9)).to_numpy()
 
-# %% ../nbs/06_detections.ipynb #c045
+# %% ../nbs/06_detections.ipynb #c049
 def rows_by_frame(
     frame: np.ndarray,  # (n,) frame of each cell
     position: np.ndarray | None = None,  # (n, d); without it rows keep their order
@@ -224,15 +258,22 @@ def neighbour_distance(
     frame: np.ndarray,  # (n,) frame of each cell
     position: np.ndarray,  # (n, d)
 ) -> float:
-    "Return the median distance to the nearest cell of the frame (infinite: no frame has two)."
-    near = [
-        cKDTree(position[rows]).query(position[rows], k=2)[0][:, 1]
-        for rows in rows_by_frame(frame, position)
-        if len(rows) > 1
-    ]
-    return float(np.median(np.concatenate(near))) if near else np.inf
+    """Return the median distance to the nearest cell of the frame (infinite: no frame has two).
 
-# %% ../nbs/06_detections.ipynb #c048
+    Where that is 0, because cells are listed twice, each position counts once.
+    """
+    frames = [position[rows] for rows in rows_by_frame(frame, position)]
+    distance = _nearest_distances(frames)
+    if len(distance) and np.median(distance) == 0:
+        distance = _nearest_distances([np.unique(points, axis=0) for points in frames])
+    return float(np.median(distance)) if len(distance) else np.inf
+
+
+def _nearest_distances(frames):  # positions of each frame
+    near = [cKDTree(a).query(a, k=2)[0][:, 1] for a in frames if len(a) > 1]
+    return np.concatenate([*near, np.zeros(0)])
+
+# %% ../nbs/06_detections.ipynb #c052
 class BoxGeometry:
     "What follows from `boxes` alone."
 
@@ -257,7 +298,7 @@ class BoxGeometry:
     def high(self) -> np.ndarray:
         return self.boxes[:, 2 * self.ndim :]
 
-# %% ../nbs/06_detections.ipynb #c051
+# %% ../nbs/06_detections.ipynb #c055
 class CellGeometry(BoxGeometry):
     "What follows from `frame`, `boxes` and `area`."
 
@@ -286,7 +327,7 @@ class CellGeometry(BoxGeometry):
         "Return one array of row numbers per frame 0..last, ordered by position."
         return rows_by_frame(self.frame, self.position)
 
-# %% ../nbs/06_detections.ipynb #c053
+# %% ../nbs/06_detections.ipynb #c057
 @dataclass(frozen=True, eq=False)
 class Detections(CellGeometry):
     "What a tracker sees of a cells table: arrays with one entry per cell, in physical units."
@@ -313,7 +354,7 @@ class Detections(CellGeometry):
         spacing = spacing if movie is None else movie.spacing
         return cls(np.arange(len(cells)), **detection_columns(cells, spacing, size))
 
-# %% ../nbs/06_detections.ipynb #c054
+# %% ../nbs/06_detections.ipynb #c058
 def detection_columns(cells, spacing=None, size=None):  # a table that has been checked
     "Return the columns of Detections by name, all but `row`; defaults where the table has none."
     boxes = cell_boxes(cells, spacing, size or default_size(cells, spacing))
@@ -333,11 +374,11 @@ def default_size(cells, spacing=None):
     "Return the neighbour distance for a table without boxes (1 where no frame has two cells)."
     if has_boxes(cells):
         return None
-    position = cells[axes_of(cells)].to_numpy(float) * (1.0 if spacing is None else spacing)
+    position = cells[axes_of(cells)].to_numpy(float) * scale_of(cells, spacing)
     distance = neighbour_distance(cells.frame.to_numpy(), position)
     return distance if np.isfinite(distance) else 1.0
 
-# %% ../nbs/06_detections.ipynb #c059
+# %% ../nbs/06_detections.ipynb #c063
 def default_spacing(*sides):  # Tracks
     "Return the spacing of the first of these Tracks that have labels, or 1 along each axis."
     known = [tracks.labels.spacing for tracks in sides if tracks.labels is not None]
@@ -355,7 +396,7 @@ def check_spacing(truth, result, spacing):
             f"spacing {tuple(spacing)} for axes {truth.axes}. Give one positive number per axis"
         )
 
-# %% ../nbs/06_detections.ipynb #c062
+# %% ../nbs/06_detections.ipynb #c066
 def pairs_in_time(
     found: Detections,
     earlier: np.ndarray,  # positions in `found`
@@ -365,6 +406,8 @@ def pairs_in_time(
 ) -> tuple[np.ndarray, np.ndarray]:
     "Return (i, j), the earlier and later cell of each pair within the gate, by j, then i."
     pairs = [(np.zeros(0, int), np.zeros(0, int))]
+    furthest = 1 + np.linalg.norm(np.ptp(found.position, axis=0)) if len(found.position) else 1.0
+    max_distance = np.minimum(max_distance, furthest)  # no pair is further apart
     octave = np.floor(np.log2(max_distance / max_distance.min(initial=np.inf)))
     for k in np.unique(octave):
         group = octave == k
@@ -388,7 +431,7 @@ def _in_space_time(found, rows, lag, widest):
     time = (found.frame[rows] - lag) * 3 * widest
     return np.column_stack([time, found.position[rows]])
 
-# %% ../nbs/06_detections.ipynb #c066
+# %% ../nbs/06_detections.ipynb #c070
 @dataclass(frozen=True, eq=False)
 class TrackContext(Detections):
     "Observed Detections, sorted by track and frame, and what their tracks say about each."
@@ -429,7 +472,7 @@ class TrackContext(Detections):
         "Side of the square (cube) with the median area."
         return self.median_area ** (1 / self.ndim)
 
-# %% ../nbs/06_detections.ipynb #c067
+# %% ../nbs/06_detections.ipynb #c071
 def neighbours_in_track(track):  # (n,) sorted
     "Return the positions of the cells before and after each in its track, -1: none."
     position = np.arange(len(track))
@@ -445,7 +488,7 @@ def median_of_three(area, before):
     two = np.where(before[one] >= 0, before[one], one)
     return np.median([area, area[one], area[two]], axis=0)
 
-# %% ../nbs/06_detections.ipynb #c070
+# %% ../nbs/06_detections.ipynb #c074
 class Reliability(NamedTuple):
     "How far the detections of a movie can be trusted: logarithms of rates per link."
 
@@ -461,7 +504,7 @@ def reliability(context):  # TrackContext
     alone = ((context.before < 0) & (context.after < 0) & ~context.border).sum()
     return Reliability(np.log((skipped + 1) / (links + 50)), np.log((alone + 1) / (links + 50)))
 
-# %% ../nbs/06_detections.ipynb #c073
+# %% ../nbs/06_detections.ipynb #c077
 class Feature(NamedTuple):
     "One column of a table of features."
 

@@ -9,7 +9,6 @@ __all__ = ['TRACKERS', 'open_tracker', 'BoxOverlap', 'track_movie', 'write_resul
 import json
 import logging
 import platform
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -24,9 +23,12 @@ from tqdm import tqdm
 from tyro.conf import Positional, arg
 
 from . import __version__
+from .files import MovieOptions, read_json, read_movie
 from .formats.ctc import keep_others, read_masks, write_ctc
+from .formats.dataset import labels_place, masks_of_movie
+from .labels import labels_of, read_labels
 from .measure import measure_movie
-from .movie import InputError, Movie, atomic, read_movie
+from .movie import InputError, Movie, atomic, check_ranges, scratch_folder
 from celltrack.segment.choose import (
     create,
     movie_name,
@@ -88,6 +90,7 @@ class BoxOverlap(Tracker):
     spacing = None
 
     def __post_init__(self):
+        self.check_options()
         self.reset()
 
     def match(self, expected: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -123,29 +126,22 @@ def track_movie(
     movie: Movie,
     segmenter: Any = "auto",  # a name, a path of weights, or anything with .segment(frame)
     tracker: Any = "auto",  # a name of TRACKERS, or anything with .link(cells, movie, labels)
-    labels: Movie | None = None,  # label images of your own, instead of segmenting
+    labels: Any = None,  # a label Movie, or what `read_labels` takes, instead of segmenting
 ) -> Tracks:
     "Return the Tracks of a Movie: segment it (unless labels are given), measure, link."
     if isinstance(tracker, str):
         tracker = open_tracker(tracker)  # refuses before the long work
     if labels is None:
         labels = segment_movie(movie, segmenter)
-    check_same_frames(labels, movie)
+    elif not isinstance(labels, Movie):
+        labels = read_labels(labels, movie)
+    labels_of(labels, movie)
     cells = measure_movie(labels, movie)
     tracks = tracker.link(cells, movie, labels)
     log_tracks(tracks, movie)
     return tracks
 
 # %% ../nbs/60_pipeline.ipynb #c022
-def check_same_frames(labels: Movie, movie: Movie) -> None:
-    "Raise `InputError` unless there is one label image for each frame."
-    if labels.shape != movie.shape:
-        raise InputError(
-            f"{len(labels)} masks of {labels.frame_shape}; {movie.name} has {len(movie)} frames "
-            f"of {movie.frame_shape}. Give one mask per frame"
-        )
-
-
 log = logging.getLogger("celltrack")
 
 
@@ -241,31 +237,38 @@ def write_uncertain_links(tracks: Tracks, movie: Movie, out: Path) -> None:
 
 # %% ../nbs/60_pipeline.ipynb #c044
 @dataclass
-class Track:
+class Track(MovieOptions):
     "Track movies: segment, measure, link; write masks, tables, a picture and a record of each."
 
     movies: Positional[Annotated[list[Path], arg(metavar="MOVIE ...", help_behavior_hint="")]]
     "folders or files of images, or names such as DIC-C2DH-HeLa/01"
     out: Path = Path("tracked")  # folder for the results, one folder per movie in it
-    labels: Path | None = None  # folder of masks, or its name beside each movie: no segmenting
+    labels: Path | None = None
+    "folder or stack of masks, or its name beside each movie: no segmenting"
     model: str = "auto"  # of the segmentation: generalist, classic, or weights of your own
     links: Path | None = None  # weights of `celltrack train-gnn`, for --tracker gnn
-    diameter: float | None = None  # of a typical cell, in pixels; None: found in the movie
+    diameter: Annotated[float | None, (1.0, 10_000.0)] = None
+    "of a typical cell, in pixels; None: found in the movie"
     refine: bool = False  # split a cell where the frames before and after show two
     test_time_augmentation: bool = False  # mean over mirror images: four times the work
     modality: Literal["auto", "nuclei", "phase", "dic"] = "auto"  # for --model classic
     tracker: Annotated[str, arg(metavar="{auto," + ",".join(TRACKERS) + "}")] = "auto"
     "see chapters 60 and 61; auto: sort-divide"
     tuned: Path | None = None  # sort-best.json of `celltrack tune sort`: its settings
-    gate: float | None = None  # a cell lies at most so many cell sizes from where it is expected
-    max_age: int | None = None  # frames that a track may stay unseen
-    min_hits: int | None = None  # cells that confirm a track
-    velocity: float | None = None  # variance of a new track's velocity; 0: cells stay in place
-    spacing: list[float] | None = None  # size of a pixel along each axis; None: as the file says
-    interval: float | None = None  # minutes between frames; None: as the file says
+    gate: Annotated[float | None, (1e-6, 1e6)] = None
+    "a cell lies at most so many cell sizes from where it is expected"
+    max_age: Annotated[int | None, (0, 100_000)] = None  # frames that a track may stay unseen
+    min_hits: Annotated[int | None, (1, 100_000)] = None  # cells that confirm a track
+    velocity: Annotated[float | None, (0.0, 1e9)] = None
+    "variance of a new track's velocity; 0: cells stay in place"
+    spacing: Annotated[list[float] | None, (1e-9, 1e9)] = None
+    "size of a pixel along each axis; None: as the file says"
+    interval: Annotated[float | None, (1e-9, 1e9)] = None
+    "minutes between frames; None: as the file says"
 
     def run(self) -> None:
         "Track each movie; everything that can be refused is refused before the first."
+        check_ranges(self)
         for line in track_each(self):
             print(line)
 
@@ -307,23 +310,28 @@ def tracker_of(command: Track) -> Any:
 def tuned_settings(path: Path) -> dict:
     "Return the settings that `celltrack tune sort` found best, from its sort-best.json."
     advice = "Give sort-best.json of `celltrack tune sort`"
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error}). {advice}") from None
+    record = read_json(path, advice)
     sort = isinstance(record, dict) and record.get("study") == "sort"
     if not sort or not isinstance(record.get("best"), dict):
         raise InputError(f"{path}: no settings of SORT. {advice}")
-    return record["best"]
+    best = record["best"]
+    others = [name for name in best if name not in ("gate", "max_age", "min_hits")]
+    if others:
+        raise InputError(f"{path}: SORT has no setting {', '.join(others)}. {advice}")
+    try:
+        check_ranges(Track([], **best))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return best
 
 # %% ../nbs/60_pipeline.ipynb #c048
 def track_files(command: Track, linker: Any, path: Path, out: Path) -> str:
     "Track one movie and write its result; return what to print."
-    movie = read_movie(path, command.spacing, command.interval)
+    movie = read_movie(path, command.spacing, command.interval, **command.reading())
     keep_others(masks_folder(out, movie, path), ["mask000.tif"])
     begin = time.perf_counter()
-    with tempfile.TemporaryDirectory() as scratch:
-        labels, origin = labels_for(command, movie, path, Path(scratch))
+    with scratch_folder() as scratch:
+        labels, origin = labels_for(command, movie, path, scratch)
         segmented = time.perf_counter()
         tracks = track_movie(movie, tracker=linker, labels=labels)
         seconds = {"segment": segmented - begin, "link": time.perf_counter() - segmented}
@@ -344,7 +352,7 @@ def labels_for(command: Track, movie: Movie, path: Path, scratch: Path) -> tuple
 
     origin: Any = str(command.labels)
     if command.labels:
-        labels = open_labels(command.labels, movie, path)
+        labels = open_labels(command.labels, movie, path, command.reading())
     else:
         segmenter = open_segmenter(command.model, movie, **segmenter_options(command))
         labels, origin = segment_movie(movie, segmenter, scratch), settings_of(segmenter)
@@ -353,14 +361,11 @@ def labels_for(command: Track, movie: Movie, path: Path, scratch: Path) -> tuple
     return refine(labels) if command.refine else labels, origin
 
 # %% ../nbs/60_pipeline.ipynb #c049
-def open_labels(folder: Path, movie: Movie, path: Path) -> Movie:
-    "Return the label Movie in `folder`, or in the folder of that name beside the movie."
-    place = folder if Path(folder).exists() else path.resolve().parent / folder
-    labels = read_masks(place, movie.spacing, movie.interval)[0]
-    check_same_frames(labels, movie)
-    if labels.first != movie.first:
-        raise InputError(
-            f"{folder}: masks from number {labels.first} on; {movie.name} begins with "
-            f"{movie.first}. Give one mask per frame"
-        )
-    return labels
+def open_labels(folder: Path, movie: Movie, path: Path, reading: dict) -> Movie:
+    "Return the label Movie in `folder`, a folder or a stack, or of that name beside the movie."
+    place = Path(folder) if Path(folder).exists() else labels_place(path.resolve(), folder)
+    if place.is_file():
+        stack = read_labels(place, movie)
+        return stack.like(stack.frames, first=movie.first)
+    masks, numbers = read_masks(place, channel=reading["channel"], files=reading["files"])
+    return masks_of_movie(place, masks, numbers, movie, reading["missing"])

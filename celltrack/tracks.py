@@ -7,7 +7,8 @@ __all__ = ['axes_of', 'check_cells', 'make_lineage', 'check_tracks', 'Tracks', '
 
 # %% ../nbs/01_tracks.ipynb #c003
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -27,17 +28,26 @@ def _complain(rows, text):  # the offending rows, the message with {columns}
 
 def _numbers(table, column, source):
     "Return the values of a column as floats, whatever its type says; they must be finite numbers."
-    kind = getattr(table[column].dtype, "kind", "O")
-    try:
-        values = table[column].to_numpy(dtype=float, na_value=np.nan) if kind not in "mMc" else None
-    except (TypeError, ValueError):
-        values = None
-    if values is None:
+    if getattr(table[column].dtype, "kind", "O") in "mMc":
         raise InputError(f"{source}: column {column} holds values that are no numbers. Convert it")
-    where = ", ".join(f"{k} {{{k}}}" for k in ("frame", "label", "track") if k in table)
-    text = f"{source}: {column} is {{{column}}} in {where}. Remove or repair it"
-    _complain(table[~np.isfinite(values)], text)
+    try:
+        values = table[column].to_numpy(dtype=float, na_value=np.nan)
+    except (TypeError, ValueError, OverflowError):
+        values = np.array([_number(value) for value in table[column]])
+    if not np.isfinite(values).all():
+        where = ", ".join(f"{k} {{{k}}}" for k in ("frame", "label", "track") if k in table)
+        text = (
+            f"{source}: {column} is {{{column}}} in {where}, no finite number. Remove or repair it"
+        )
+        _complain(table[~np.isfinite(values)], text)
     return values
+
+
+def _number(value):
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return np.nan
 
 # %% ../nbs/01_tracks.ipynb #c013
 def check_columns(
@@ -45,6 +55,7 @@ def check_columns(
     source: str,  # what the table is, for messages
     whole: Sequence[str],  # columns that must hold whole numbers
     real: Sequence[str] = (),  # columns that must hold numbers
+    known: Collection[str] = (),  # columns that must hold numbers where they are there
 ) -> pd.DataFrame:
     "Return the table with a fresh index, `whole` as int, `real` as float; or `InputError`."
     if not isinstance(table, pd.DataFrame):
@@ -58,14 +69,15 @@ def check_columns(
         raise InputError(f"{source}: two columns have the same name. Rename one")
     table = table.reset_index(drop=True)
     for column in table.columns:
-        if column not in needed and not pd.api.types.is_numeric_dtype(table[column]):
+        numeric = pd.api.types.is_numeric_dtype(table[column])
+        if not numeric and column not in needed and column not in known:
             continue
         values = _numbers(table, column, source)
         if column in whole and table[column].dtype != np.int64:
-            text = f"{source}: {column} is {{{column}}}. Give whole numbers"
-            _complain(table[values != np.round(values)], text)
+            text = f"{source}: {column} is {{{column}}}. Give whole numbers below 2**63"
+            _complain(table[(values != np.round(values)) | (np.abs(values) >= 2.0**63)], text)
             table[column] = values.astype(np.int64)
-        elif column in real and table[column].dtype.kind != "f":
+        elif not numeric or column in real and table[column].dtype.kind != "f":
             table[column] = values
     return table
 
@@ -74,19 +86,59 @@ def axes_of(cells: pd.DataFrame) -> list[str]:  # a table with y, x and perhaps 
     "Return the names of the coordinate columns: ['y', 'x'] or ['z', 'y', 'x']."
     return ["z", "y", "x"] if "z" in cells.columns else ["y", "x"]
 
+# %% ../nbs/01_tracks.ipynb #c015
+FEATURES = {"area", "major", "minor", "orientation", "eccentricity"}  # as chapter 03 measures them
+FEATURES |= {"mean", "min", "max", "std", "border", "score"}
+PLACES = {axis + end for axis in "zyx" for end in ("", "0", "1")}  # centres and boxes
+FURTHEST = 1e9  # pixels from 0
+MOST_FRAMES = 100_000  # and a thousand more for each cell
 
-def check_cells(cells: pd.DataFrame) -> pd.DataFrame:
+
+def _check_values(cells):
+    "Raise `InputError` for numbers that no cell can have, though they are finite."
+    for column, wrong, words in (
+        ("frame", np.less, "Frames count from 0"),
+        ("area", np.less_equal, "An area is above 0: leave the column out if it is not known"),
+        ("minor", np.less, "An axis is not shorter than 0"),
+        ("major", np.less, "An axis is not shorter than 0"),
+    ):
+        if column in cells and (bad := wrong(cells[column].to_numpy(float), 0)).any():
+            what = "cells: " if column == "frame" else f"cells: {column} {{{column}}} in "
+            _complain(cells[bad], what + "frame {frame}, label {label}. " + words)
+    for column in [c for c in cells if c in PLACES]:
+        if (far := np.abs(cells[column].to_numpy(float)) > FURTHEST).any():
+            text = f"cells: {column} is {{{column}}} in frame {{frame}}, label {{label}}. "
+            _complain(cells[far], text + "No picture is so large: give pixels")
+
+
+def _check_frames(cells):
+    "Raise `InputError` for frame numbers that count something else than frames."
+    last = cells.frame.max() if len(cells) else 0
+    if last >= MOST_FRAMES + 1000 * len(cells):
+        raise InputError(
+            f"cells: {len(cells)} cells, but the last is of frame {last}. Frames count the images "
+            "of a movie; make them of other numbers by `cells.frame.rank(method='dense') - 1`"
+        )
+
+# %% ../nbs/01_tracks.ipynb #c016
+def check_cells(
+    cells: pd.DataFrame,
+    online: bool = False,  # cells of one frame, whose number may be any
+) -> pd.DataFrame:
     """Return a cells table with a fresh index and ids as int; `InputError` for rows that are none.
 
-    It needs frame, label, y, x (z first in 3D). The message names frame and label.
+    It needs frame, label, y, x (z first in 3D). Features that later chapters use must be finite,
+    areas above 0. The message names frame and label.
     """
     ids = ["frame", "label"] + ["track"] * ("track" in getattr(cells, "columns", ()))
     axes = axes_of(cells) if isinstance(cells, pd.DataFrame) else ()
-    cells = check_columns(cells, "cells", ids, axes)
-    _complain(cells[cells.frame < 0], "cells: frame {frame}, label {label}. Frames count from 0")
+    cells = check_columns(cells, "cells", ids, axes, FEATURES | PLACES)
+    _check_values(cells)
+    if not online:
+        _check_frames(cells)
     return cells
 
-# %% ../nbs/01_tracks.ipynb #c019
+# %% ../nbs/01_tracks.ipynb #c024
 def make_lineage(
     cells: pd.DataFrame,  # with a column `track`
     parents: Mapping[int, int] | None = None,  # {track: parent} of the tracks that have one
@@ -104,7 +156,7 @@ def make_lineage(
     table.loc[(table.fate == "unknown") & (table.end == last), "fate"] = "ended"
     return table
 
-# %% ../nbs/01_tracks.ipynb #c026
+# %% ../nbs/01_tracks.ipynb #c031
 #| code-fold: false
 def check_parents(
     lineage: pd.DataFrame,  # track, start, end, parent
@@ -124,6 +176,8 @@ def check_parents(
     )
     if max_children is None:
         return
+    if not isinstance(max_children, Integral) or max_children < 0:
+        raise InputError(f"max_children {max_children!r}; give a whole number from 0 up, or None")
     counts = child.parent.value_counts().rename_axis("parent").reset_index(name="children")
     _complain(
         counts[counts.children > max_children],
@@ -131,7 +185,7 @@ def check_parents(
         "(max_children=None lifts it)",
     )
 
-# %% ../nbs/01_tracks.ipynb #c027
+# %% ../nbs/01_tracks.ipynb #c032
 FATES = ("divided", "died", "left", "ended", "unknown")
 
 
@@ -169,7 +223,7 @@ def _check_spans(cells, lineage):
         "its cells from {min} to {max}",
     )
 
-# %% ../nbs/01_tracks.ipynb #c028
+# %% ../nbs/01_tracks.ipynb #c033
 def check_tracks(tracks: Any) -> None:  # Tracks
     "Raise `InputError` unless ids, times and parents of Tracks can be a lineage."
     cells, lineage = tracks.cells, tracks.lineage
@@ -186,7 +240,7 @@ def check_tracks(tracks: Any) -> None:  # Tracks
             f"labels have {len(tracks.labels)} frames. Give the labels of this movie",
         )
 
-# %% ../nbs/01_tracks.ipynb #c030
+# %% ../nbs/01_tracks.ipynb #c035
 #| code-fold: false
 class TrackTables:
     "Cells with a `track` column and the lineage of these tracks, checked when made."
@@ -221,7 +275,7 @@ class TrackTables:
         "The names of the coordinate columns: ['y', 'x'] or ['z', 'y', 'x']."
         return axes_of(self.cells)
 
-# %% ../nbs/01_tracks.ipynb #c032
+# %% ../nbs/01_tracks.ipynb #c037
 #| code-fold: false
 class TrackEvents(TrackTables):
     "Tables of tracks, and what can be asked of them."
@@ -257,7 +311,7 @@ class TrackEvents(TrackTables):
     def _repr_html_(self):
         return tracks_card(self)
 
-# %% ../nbs/01_tracks.ipynb #c034
+# %% ../nbs/01_tracks.ipynb #c039
 class Tracks(TrackEvents):
     """Cells with a `track` column and the `lineage` of these tracks, checked when made.
 
@@ -298,7 +352,7 @@ class Tracks(TrackEvents):
         "Return (data, graph, properties) for napari's tracks layer."
         return _to_napari(self)
 
-# %% ../nbs/01_tracks.ipynb #c046
+# %% ../nbs/01_tracks.ipynb #c051
 def from_links(
     cells: pd.DataFrame,  # one row per cell and frame
     src: Sequence[int] | np.ndarray,  # row numbers: cell `dst` came from cell `src`
@@ -319,7 +373,7 @@ def from_links(
     lineage = make_lineage(cells, parents, labels if movie is None else movie)
     return Tracks(cells, lineage, labels, max_children)
 
-# %% ../nbs/01_tracks.ipynb #c047
+# %% ../nbs/01_tracks.ipynb #c052
 #| code-fold: false
 def _connected(count, src, dst):
     "Return for each of `count` nodes the number of its connected component."
@@ -338,7 +392,7 @@ def _number_by_appearance(values, order):
     renamed[order] = rank[index]
     return renamed
 
-# %% ../nbs/01_tracks.ipynb #c048
+# %% ../nbs/01_tracks.ipynb #c053
 def check_links(
     cells: pd.DataFrame,  # checked cells
     src: Sequence[int] | np.ndarray,
@@ -369,7 +423,7 @@ def check_links(
 def _row_numbers(a):
     return np.asarray(a).astype(int, casting="same_kind") if np.size(a) else np.zeros(0, int)
 
-# %% ../nbs/01_tracks.ipynb #c052
+# %% ../nbs/01_tracks.ipynb #c057
 #| code-fold: false
 def _links(tracks):
     cells, lineage = tracks.cells, tracks.lineage
@@ -385,7 +439,7 @@ def _links(tracks):
     dst = np.concatenate([order[1:][same], first[child_at]]).astype(int)
     return src, dst
 
-# %% ../nbs/01_tracks.ipynb #c057
+# %% ../nbs/01_tracks.ipynb #c062
 #| code-fold: false
 def _divisions(tracks):
     child = tracks.lineage[tracks.lineage.parent != 0]
@@ -395,7 +449,7 @@ def _divisions(tracks):
     end = tracks.lineage.set_index("track").end.reindex(mother).to_numpy(int)
     return pd.DataFrame({"parent": mother, "frame": end, "children": list(children)})
 
-# %% ../nbs/01_tracks.ipynb #c062
+# %% ../nbs/01_tracks.ipynb #c067
 #| code-fold: false
 def _joined(tracks):
     lineage = tracks.lineage
@@ -413,7 +467,7 @@ def _joined(tracks):
     table["fate"] = table.track.map(last_fate)
     return Tracks(cells, table, tracks.labels, tracks.max_children, tracks.notes)
 
-# %% ../nbs/01_tracks.ipynb #c070
+# %% ../nbs/01_tracks.ipynb #c075
 #| code-fold: false
 def _relabelled(tracks):
     labels = tracks.labels
@@ -435,7 +489,7 @@ def _relabelled(tracks):
     times = range(len(labels))
     return labels.like(LazyFrames(times, times, paint))
 
-# %% ../nbs/01_tracks.ipynb #c074
+# %% ../nbs/01_tracks.ipynb #c079
 #| code-fold: false
 def _to_networkx(tracks):
     import networkx as nx
@@ -475,7 +529,7 @@ def _to_napari(tracks):
     data = cells[["track", "frame", *tracks.axes]].to_numpy(float)
     return data, graph, {k: cells[k].to_numpy() for k in cells.columns}
 
-# %% ../nbs/01_tracks.ipynb #c080
+# %% ../nbs/01_tracks.ipynb #c085
 def tracks_card(tracks: Tracks) -> str:
     "Return a picture of the trails, a colour per track, and five numbers, as HTML."
     from matplotlib import colormaps

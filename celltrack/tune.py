@@ -6,15 +6,20 @@
 __all__ = ['Tune']
 
 # %% ../nbs/62_tune.ipynb #c003
+import contextlib
 import itertools
 import json
 import multiprocessing
+import os
+import platform
 import warnings
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from typing import Annotated, Any, Literal, cast
 
 import numpy as np
@@ -22,8 +27,19 @@ import pandas as pd
 from tyro.conf import Positional, arg
 
 from .compare import Case, judge, open_case
+from .files import MovieOptions
 from .formats.dataset import open_sequence
-from .movie import InputError, atomic
+from celltrack.movie import (
+    InputError,
+    atomic,
+    check_database,
+    check_ranges,
+    close,
+    end_if_stopped,
+    lock_folder,
+    scratch_folder,
+    signals_stop,
+)
 from .segment.choose import write_json
 from .tracks import Tracks
 
@@ -161,19 +177,27 @@ def open_study(
     import optuna
 
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
+    check_database(Path(path))
+    with warnings.catch_warnings(), naming_trials(path):
         warnings.simplefilter("ignore")  # the heartbeat is marked experimental
+        if not Path(path).exists():
+            make_trials(Path(path))
+        storage = open_storage(path)
         found = optuna.create_study(
-            storage=open_storage(path),
-            sampler=optuna.samplers.TPESampler(seed=seed, constant_liar=True, n_startup_trials=8),
+            storage=storage,
+            sampler=open_sampler(seed),
             pruner=optuna.pruners.MedianPruner(8, 1),
             study_name=study,
             direction="maximize",
             load_if_exists=True,
         )
-    if grid and not found.trials:
-        for setting in points(SPACES[study]):
-            found.enqueue_trial(setting, skip_if_exists=True)
+        check_space(found, study, path)
+    alone = lock_folder(Path(path).parent)  # None: others are at work on it
+    if alone is not None:
+        put_back(storage, found)
+    if grid and (alone is not None or not found.trials):
+        put_in_line(found, points(SPACES[study]))
+    close(alone)
     return found
 
 # %% ../nbs/62_tune.ipynb #c025
@@ -195,30 +219,151 @@ def open_storage(path):
     )
 
 
+def make_trials(path: Path) -> None:
+    "Make a file of trials, which has all its tables from its first moment on."
+    with scratch_folder(path.parent) as box:
+        storage = open_storage(box / path.name)
+        storage.remove_session()
+        storage.engine.dispose()
+        with contextlib.suppress(OSError):  # another process was faster, or a disk without links
+            os.link(box / path.name, path)
+
+# %% ../nbs/62_tune.ipynb #c026
+@contextlib.contextmanager
+def naming_trials(path):
+    "What goes wrong with a file of trials in the block names it."
+    from optuna.exceptions import OptunaError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    # what Optuna and its tables raise where numbers, names or rows are others than they wrote
+    damage = LookupError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError
+    try:
+        yield
+    except (OptunaError, SQLAlchemyError, *damage) as error:
+        tried = isinstance(error, damage) and hasattr(error, "of_objective")
+        if isinstance(error, InputError) or tried:
+            raise
+        reason = [*str(error.__cause__ or error).splitlines(), type(error).__name__][0]
+        raise InputError(f"{path}: {reason}. Give another --out, or remove it") from error
+
+
+def check_space(found, study, path):  # an Optuna study
+    "Raise `InputError` where the trials of a file have tried other values than those of SPACES."
+    space = SPACES[study]
+    if [direction.name for direction in found.directions] != ["MAXIMIZE"]:
+        raise InputError(f"{path}: its study {study} is no search of ours. Give another --out")
+    for trial in found.get_trials(deepcopy=False):
+        tried = trial.distributions.items()
+        other = [n for n, kind in tried if getattr(kind, "choices", None) != space.get(n)]
+        planned = trial.system_attrs.get("fixed_params", {}).items()
+        other += [name for name, value in planned if value not in space.get(name, ())]
+        if other:
+            raise InputError(
+                f"{path}: trial {trial.number} of {study} is of another search space "
+                f"({other[0]}). Give another --out"
+            )
+        value = np.nan if trial.value is None else trial.value
+        if trial.state.name == "COMPLETE" and not np.isfinite(value):
+            raise InputError(
+                f"{path}: trial {trial.number} of {study} is finished, but its score is "
+                f"{trial.value}. Give another --out, or remove it"
+            )
+
+# %% ../nbs/62_tune.ipynb #c027
+def put_in_line(found, settings):  # an Optuna study
+    "Put settings in line, but those that were in line before."
+    planned = [t.system_attrs.get("fixed_params", t.params) for t in found.get_trials()]
+    for setting in settings:
+        if setting not in planned:
+            found.enqueue_trial(setting)
+
+
 def points(space: dict[str, tuple]) -> list[dict]:
     "Return all settings of a space, the last parameter varying fastest."
     return [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
 
-# %% ../nbs/62_tune.ipynb #c026
+# %% ../nbs/62_tune.ipynb #c031
+#| code-fold: false
+def open_sampler(seed):
+    "Return TPE, with random numbers that only the seed, the trial and the parameter decide."
+    from optuna.samplers import BaseSampler, TPESampler
+
+    class Repeatable(BaseSampler):
+        def made(self, trial, name=""):
+            number = zlib.crc32(f"{seed} {trial.number} {name}".encode())
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # constant_liar is marked experimental
+                return TPESampler(seed=number, constant_liar=True, n_startup_trials=8)
+
+        def infer_relative_search_space(self, study, trial):
+            return self.made(trial).infer_relative_search_space(study, trial)
+
+        def sample_relative(self, study, trial, space):
+            return self.made(trial).sample_relative(study, trial, space)
+
+        def sample_independent(self, study, trial, name, kind):
+            return self.made(trial, name).sample_independent(study, trial, name, kind)
+
+    return Repeatable()
+
+# %% ../nbs/62_tune.ipynb #c033
+def put_back(storage, found):  # an Optuna study
+    "Put the trials back in line, under their numbers, that dead processes of this machine had."
+    from optuna.trial import TrialState
+
+    study = storage.get_study_id_from_name(found.study_name)
+    for trial in found.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if trial.user_attrs.get("machine", platform.node()) == platform.node():
+            row = storage.get_trial_id_from_study_id_trial_number(study, trial.number)
+            storage.set_trial_state_values(row, TrialState.WAITING)
+
+
+@contextlib.contextmanager
+def at_work(folder: Path) -> Iterator[None]:
+    "Let others see in the block that somebody is at work in a folder."
+    lock = lock_folder(folder, wait=True, shared=True)
+    try:
+        yield
+    except CutOff as error:
+        raise KeyboardInterrupt(*error.args) from None
+    finally:
+        close(lock)
+
+
+class CutOff(BaseException):
+    "Ctrl-C in a trial: Optuna would note an ordinary one as a failed trial, which is not repeated."
+
+# %% ../nbs/62_tune.ipynb #c034
 #| code-fold: false
 def run_trial(trial, space, objective):  # an Optuna trial; parameter: values
     "Return the score of the setting that a trial proposes; a hopeless one is stopped."
     import optuna
 
+    end_if_stopped()
+    trial.set_user_attr("machine", platform.node())
     setting = {k: trial.suggest_categorical(k, values) for k, values in space.items()}
+    reported = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+    last = max(reported, default=-1)  # before it was cut off
 
     def report(step, value):
-        trial.report(value, step)
-        if trial.should_prune():
+        end_if_stopped()
+        if step > last:
+            trial.report(value, step)
+        if step >= last and trial.should_prune():
             raise optuna.TrialPruned()
 
-    return objective(setting, report, trial.number)
+    try:
+        return objective(setting, report, trial.number)
+    except Exception as error:
+        vars(error)["of_objective"] = True  # no fault of the file of trials
+        raise
 
-# %% ../nbs/62_tune.ipynb #c028
+# %% ../nbs/62_tune.ipynb #c036
 #| code-fold: false
 FAILURES = 10  # trials that may fail before the first is finished
 
-
+# %% ../nbs/62_tune.ipynb #c037
+#| code-fold: false
 def search(
     path: str | Path,  # file of the trials
     study: str,
@@ -232,26 +377,31 @@ def search(
 
     done = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
     found = open_study(path, study, grid, seed)
-
     failed: list[InputError] = []
 
     def one(trial):
+        if grid and "fixed_params" not in found.get_trials()[trial.number].system_attrs:
+            found.stop()  # others are at the last points
+            raise InputError("each point of the grid is in line already")
         try:
             return run_trial(trial, SPACES[study], objective)
         except InputError as error:
             failed.append(error)
             raise
+        except KeyboardInterrupt as stop:
+            raise CutOff(*stop.args) from None
 
     def give_up(found, trial):
         if len(failed) >= FAILURES and not found.get_trials(deepcopy=False, states=done):
             raise failed[-1]
 
-    callbacks = [optuna.study.MaxTrialsCallback(trials, done), give_up]
-    if len(found.get_trials(deepcopy=False, states=done)) < trials:
-        found.optimize(one, callbacks=callbacks, catch=(InputError,))
+    ends = [optuna.study.MaxTrialsCallback(trials, done), give_up]
+    with naming_trials(path), at_work(Path(path).parent):
+        if len(found.get_trials(deepcopy=False, states=done)) < trials:
+            found.optimize(one, callbacks=ends, catch=(InputError,))
     return found
 
-# %% ../nbs/62_tune.ipynb #c033
+# %% ../nbs/62_tune.ipynb #c045
 #| code-fold: false
 def importance(study: Any) -> dict[str, float]:  # an Optuna study
     "Return {parameter: importance}, sum 1, largest first; all 0 where nothing could be told."
@@ -267,10 +417,11 @@ def importance(study: Any) -> dict[str, float]:  # an Optuna study
         warnings.simplefilter("ignore")
         return none | get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
 
-# %% ../nbs/62_tune.ipynb #c034
+# %% ../nbs/62_tune.ipynb #c046
 def trials_table(study: Any) -> pd.DataFrame:  # an Optuna study
     "Return a table of the finished trials, best first: number, state, score, the parameters."
-    finished = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
+    trials = study.get_trials(deepcopy=False)
+    finished = [t for t in trials if t.state.is_finished() and t.params]
     rows = [
         {"trial": t.number, "state": t.state.name.lower(), "score": t.value, **t.params}
         for t in finished
@@ -297,67 +448,86 @@ def slices(study: Any) -> Any:  # an Optuna study
     axes[1].set_ylabel("score")
     return figure
 
-# %% ../nbs/62_tune.ipynb #c038
+# %% ../nbs/62_tune.ipynb #c050
 Study = Literal["segmentation", "appearance", "sort", "sort-template", "deepsort"]
 
-# %% ../nbs/62_tune.ipynb #c039
+# %% ../nbs/62_tune.ipynb #c051
 @dataclass
-class Tune:
+class Tune(MovieOptions):
     "Search for good settings; trials are kept, so a search goes on, also in several processes."
 
     study: Positional[Annotated[Study, arg(metavar="STUDY")]]
     data: Positional[Annotated[list[Path], arg(metavar="DATA ...", help_behavior_hint="")]]
     "movies' folders (01, with 01_GT beside it), or names such as DIC-C2DH-HeLa/01"
     out: Path = Path("tuned")  # folder of trials, tables and pictures; studies may share it
-    trials: int = 40  # finished ones in the end, with those of earlier runs and other processes
+    trials: Annotated[int, (1, 1_000_000)] = 40
+    "finished ones in the end, with those of earlier runs and other processes"
     grid: bool = False  # all settings in turn instead of a search
-    processes: int = 1  # that work at once
-    held: float = 0.25  # share of each movie, at its end, that no setting is chosen by
+    processes: Annotated[int, (1, 256)] = 1  # that work at once
+    held: Annotated[float, (0.01, 0.99)] = 0.25
+    "share of each movie, at its end, that no setting is chosen by"
     labels: Path | None = None  # detections beside each truth; default: silver, else gold masks
-    steps: int = 400  # batches of a training, for segmentation and appearance
-    seed: int = 0
+    steps: Annotated[int, (1, 10**8)] = 400
+    "batches of a training, for segmentation and appearance"
+    seed: Annotated[int, (0, 2**31)] = 0
 
     def run(self) -> None:
         "Search, with others beside where asked for; print the best."
-        if self.trials < 1 or self.processes < 1:
-            raise InputError(
-                f"trials {self.trials}, processes {self.processes}. Give 1 or more of each"
-            )
+        check_ranges(self)
         if find_spec("optuna") is None:
             raise InputError("tune needs optuna: pip install celltrack[tune]")
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         for path in self.data:
-            open_sequence(path)
+            open_sequence(path, **self.reading())
         open_study(self.out / "trials.db", self.study, self.grid, self.seed)
         print(finish(self, search_together(self)))
 
-# %% ../nbs/62_tune.ipynb #c040
+# %% ../nbs/62_tune.ipynb #c052
 def search_together(options):  # a Tune
     "Search in this process and in others beside it; return the study."
     context = multiprocessing.get_context("spawn")
-    ranks = range(1, options.processes)
-    others = [context.Process(target=search_one, args=(options, rank)) for rank in ranks]
+    number = options.processes - 1
+    others = [context.Process(target=help_search, args=(options,)) for _ in range(number)]
     for process in others:
         process.start()
     try:
-        return search_one(options, 0)
+        return search_one(options)
+    except BaseException:
+        for process in others:
+            process.terminate()  # nobody waits for their trials any more
+        raise
     finally:
         for process in others:
             process.join()
 
 
-def search_one(options, rank):  # of one process
+def help_search(options):  # the work of another process
+    "Run trials; end with the process that started this one, however it ends."
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        Thread(target=end_with, args=(parent,), daemon=True).start()
+    with contextlib.suppress(KeyboardInterrupt), signals_stop():
+        search_one(options)
+
+
+def end_with(parent):
+    "Wait for the end of the parent, and end this process at once."
+    parent.join()
+    os._exit(1)
+
+# %% ../nbs/62_tune.ipynb #c053
+def search_one(options):  # of one process
     "Run trials of a study until enough are finished; return the study."
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    name, trials, seed = options.study, options.trials, options.seed + rank
+    name, trials = options.study, options.trials
     if options.grid:
         trials = min(trials, size_of(SPACES[name]))
     path, objective = options.out / "trials.db", objective_of(options)
-    return search(path, name, objective, trials, options.grid, seed)
+    return search(path, name, objective, trials, options.grid, options.seed)
 
 
 def objective_of(options):
@@ -372,7 +542,7 @@ def tracker_trial(study, cases, features, setting, report, number):
     "Return the score of a setting of a tracker."
     return try_tracker(setting, report, study, cases, features)
 
-# %% ../nbs/62_tune.ipynb #c041
+# %% ../nbs/62_tune.ipynb #c054
 def network_trial(options, setting, report, number):
     "Return the score of a network that was trained with a setting, in a folder of its own."
     fixed = {
@@ -383,10 +553,10 @@ def network_trial(options, setting, report, number):
     folder = options.out / options.study / f"trial{number:03d}"
     return try_network(setting, report, options.study, options.data, folder, **fixed)
 
-# %% ../nbs/62_tune.ipynb #c042
+# %% ../nbs/62_tune.ipynb #c055
 def parts_of(options):
     "Return (Cases, embeddings of their cells), to choose by and to judge by."
-    cases = [open_case(path, options.labels) for path in options.data]
+    cases = [open_case(path, options.labels, **options.reading()) for path in options.data]
     pairs = [split_case(case, options.held) for case in cases]
     return tuple((list(part), embeddings_of(options, part)) for part in zip(*pairs, strict=True))
 
@@ -401,7 +571,7 @@ def embeddings_of(options, cases):
     embedder = open_embedder(best if best.exists() else "reid")
     return [embedder.embed(case.movie, case.cells) for case in cases]
 
-# %% ../nbs/62_tune.ipynb #c043
+# %% ../nbs/62_tune.ipynb #c056
 DEFAULTS = {
     "sort": {"gate": 1.25, "max_age": 1, "min_hits": 1},
     "sort-template": {"max_age": 1, "min_hits": 3, "iou_threshold": 0.3},
@@ -415,7 +585,7 @@ DEFAULTS = {
     },
 }
 
-# %% ../nbs/62_tune.ipynb #c044
+# %% ../nbs/62_tune.ipynb #c057
 def finish(options, study):
     "Write table, picture and best setting of a study; return what to print."
     name, out, table = options.study, options.out, trials_table(study)

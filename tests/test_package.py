@@ -44,7 +44,7 @@ TOP = {
     "Scores": "score.overlap",
     "Tracks": "tracks",
     "measure_movie": "measure",
-    "read_movie": "movie",
+    "read_movie": "files",
     "read_tracks": "convert",
     "score_tracks": "score.panel",
     "segment_movie": "segment.choose",

@@ -21,9 +21,10 @@ from celltrack.assignment import max_weight_matching
 from celltrack.formats.ctc import check, read_ctc, write_ctc, write_masks
 from celltrack.formats.dataset import open_sequence
 from celltrack.formats.mot import read_mot
+from celltrack.images import read_image
 from celltrack.lineage import lineage_graph
 from celltrack.measure import measure_movie
-from celltrack.movie import Movie, read_image
+from celltrack.movie import Movie
 from celltrack.score.ctc import (
     OPERATIONS,
     aogm_operations,

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 
@@ -13,7 +14,9 @@ import pandas as pd
 import pytest
 
 from celltrack.formats.ctc import write_ctc, write_masks
+from celltrack.movie import close, lock_folder
 from celltrack.simulate import simulate_movie
+from celltrack.tune import SPACES, open_study, points, search, trials_table
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +105,75 @@ def test_two_processes_share(movie, tmp_path):
     table = pd.read_csv(tmp_path / "sort-trials.csv")
     count = table.state.isin(["complete", "pruned"]).sum()
     assert 30 <= count <= 31 and table.trial.is_unique  # the last of each may end at the same time
+
+
+def unsteady(setting, report, number):
+    report(0, setting["max_age"])
+    time.sleep(number % 3 / 100)
+    return setting["max_age"] + setting["min_hits"] / 10
+
+
+def search_with(count, path, trials, grid=False, study="sort"):
+    "Search by several threads at once, as several processes do; return the study."
+    args = path, study, unsteady, trials, grid
+    open_study(path, study, grid)
+    threads = [threading.Thread(target=search, args=args) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return open_study(path, study, grid)
+
+
+def test_several_try_the_same_first_settings(tmp_path):
+    alone = search_with(1, tmp_path / "one.db", 10)
+    together = search_with(3, tmp_path / "three.db", 10)
+    assert len(alone.trials) == 10 <= len(together.trials)
+    assert [t.params for t in alone.trials[:8]] == [t.params for t in together.trials[:8]]
+
+
+def test_several_try_each_point_of_a_grid_once(tmp_path):
+    study = search_with(3, tmp_path / "trials.db", 30, grid=True, study="sort-template")
+    assert [t.params for t in study.trials if t.params] == points(SPACES["sort-template"])
+    assert len(trials_table(study)) == 30
+
+
+def test_a_grid_that_was_put_in_line_by_half(tmp_path):
+    path = tmp_path / "trials.db"
+    study = open_study(path, "sort-template")
+    for setting in points(SPACES["sort-template"])[:7]:
+        study.enqueue_trial(setting)
+    study = search(path, "sort-template", unsteady, 30, grid=True)
+    assert [t.params for t in study.trials] == points(SPACES["sort-template"])
+
+
+def cut_off(path, machine=None):
+    "Begin a trial as a process does that is then killed; return its settings."
+    trial = open_study(path, "sort").ask()
+    if machine:
+        trial.set_user_attr("machine", machine)
+    return {
+        name: trial.suggest_categorical(name, values) for name, values in SPACES["sort"].items()
+    }
+
+
+def states(path):
+    return [trial.state.name for trial in open_study(path, "sort").get_trials()]
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat")
+def test_only_the_dead_are_put_back_in_line(tmp_path):
+    path = tmp_path / "trials.db"
+    setting = cut_off(path)
+    lock = lock_folder(tmp_path, shared=True)  # somebody is at work
+    assert states(path) == ["RUNNING"]
+    close(lock)
+    assert states(path) == ["WAITING"]
+    study = search(path, "sort", unsteady, 1)
+    assert [(t.number, t.params, t.state.name) for t in study.trials] == [(0, setting, "COMPLETE")]
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat")
+def test_trials_of_another_machine_are_left_to_their_heartbeat(tmp_path):
+    cut_off(tmp_path / "trials.db", machine="elsewhere")
+    assert states(tmp_path / "trials.db") == ["RUNNING"]

@@ -47,6 +47,7 @@ COMES_WITH = {
     "nbformat": "nbconvert",
     "nbclient": "nbconvert",
     "pyyaml": "nbdev",
+    "sqlalchemy": "optuna",
     "traitlets": "ipywidgets",
 }
 

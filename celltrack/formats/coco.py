@@ -7,7 +7,11 @@ __all__ = ['read_coco', 'write_coco']
 
 # %% ../../nbs/11_formats.coco.ipynb #c003
 import json
-from collections.abc import Iterable, Sequence
+import logging
+import os
+import re
+import reprlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,13 +20,25 @@ import pandas as pd
 from PIL import Image
 from pycocotools import mask as rle
 
-from ..movie import FileFrames, InputError, Movie, atomic, contrast, contrast_limits
+from ..detections import cells_of_boxes
+from ..files import FileFrames, check_name, file_inside, inside, read_json
+from celltrack.labels import (
+    FARTHEST,
+    Masks,
+    box_code,
+    has_outline,
+    is_number,
+    pack_outline,
+    run_lengths,
+)
+from ..movie import InputError, Movie, atomic, contrast, contrast_limits, short_name
 from ..tracks import Tracks, check_cells, make_lineage
 
 # %% ../../nbs/11_formats.coco.ipynb #c010
 COURSE = {"cell_id", "time_of_division", "time_of_death"}
 STANDARD = {"track_id", "instance_id", "segmentation"}
 CATEGORIES = {1: "living", 2: "dead"}
+log = logging.getLogger("celltrack")
 
 
 def find_dialect(
@@ -41,7 +57,7 @@ def find_dialect(
     if as_corners == as_centres:
         raise InputError(
             f"{where}: are boxes given by corners (standard COCO) or centres (course)? "
-            "Neither keys nor boxes tell. Give dialect="
+            "Neither keys nor boxes tell. Give dialect= (--read)"
         )
     return "course" if as_corners else "standard"
 
@@ -55,63 +71,103 @@ NEEDED = {"images": ("id", "file_name"), "annotations": ("image_id", "bbox")}
 
 def load_json(path: str | Path) -> tuple[Path, dict]:  # the JSON file, or the folder that holds it
     "Return (path, content) of a COCO-like file; `InputError` where the lists are not there."
-    path = Path(path) / "annotations.json" if Path(path).is_dir() else Path(path)
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: no such file. Give the JSON file, or the folder of annotations.json"
-        ) from None
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as e:
-        raise InputError(f"{path}: cannot be read as JSON ({e}). Is it whole?") from None
+    path = file_inside(path, "annotations.json")
+    data = read_json(path, "Give the JSON file, or the folder of annotations.json")
     if not isinstance(data, dict) or not all(isinstance(data.get(k), list) for k in NEEDED):
         raise InputError(f"{path}: no lists `images` and `annotations`. Give a COCO-like file")
     for kind, needed in NEEDED.items():
         for k, row in enumerate(data[kind]):
-            lost = [x for x in needed if not isinstance(row, dict) or x not in row]
+            lost = [x for x in needed if not isinstance(row, dict) or row.get(x) is None]
             if lost:
                 raise InputError(f"{path}: {kind}[{k}] has no {lost[0]}")
+    if not data["images"]:
+        raise InputError(f"{path}: no images, and so nothing to read. Is it the right file?")
     return path, data
 
-# %% ../../nbs/11_formats.coco.ipynb #c014
-def image_table(path: Path, images: list[dict]) -> pd.DataFrame:
-    "Return a table of images: id, video, number, file, frame; frames count from 0 in each video."
-    rows = [
-        {
-            "id": row["id"],
-            "video": row.get("video_id", 0),
-            "number": _whole(row.get("frame_id", row.get("frame_index"))),
-            "file": row["file_name"],
-        }
-        for row in images
-    ]
-    try:
-        table = pd.DataFrame(rows, columns=["id", "video", "number", "file"])
-        table = table.astype({"id": int, "video": int})
-    except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{path}: an image or video id is no whole number") from None
+# %% ../../nbs/11_formats.coco.ipynb #c015
+def whole_number(
+    where: str,  # for the message
+    row: dict,
+    keys: Sequence[str],  # the first that the row has counts
+    missing: Any = -1,  # where it has none
+    limit: float = 2**53,
+) -> Any:
+    "Return a whole number of an image or an annotation; `InputError` where it is none."
+    key = next((key for key in keys if row.get(key) is not None), None)
+    if key is None:
+        return missing
+    if not is_number(row[key], limit) or row[key] != round(row[key]):
+        raise InputError(f"{where}.{key} is {reprlib.repr(row[key])}. Give a whole number")
+    return int(row[key])
+
+# %% ../../nbs/11_formats.coco.ipynb #c018
+def image_table(path: Path, images: list[dict], folder: Path, told: bool) -> pd.DataFrame:
+    """Return a table of images: id, video, number, file, height, width, frame, path.
+
+    Frames count from 0 in each video. Height and width are 0 where they are not stated; `path`
+    is None where there is no such file in the folder.
+    """
+    rows = []
+    for k, row in enumerate(images):
+        where = f"{path}: images[{k}]"
+        name = check_name(f"{where}.file_name", row["file_name"])
+        rows.append(
+            {
+                "id": whole_number(where, row, ["id"]),
+                "video": whole_number(where, row, ["video_id"], 0),
+                "number": whole_number(where, row, ["frame_id", "frame_index"], None),
+                "file": inside(f"{where}.file_name", folder, name, told),
+                "height": whole_number(where, row, ["height"], 0),
+                "width": whole_number(where, row, ["width"], 0),
+            }
+        )
+    table = pd.DataFrame(rows)
+    table["path"] = find_images(folder, table.file)
     if table.id.duplicated().any():
         twice = table.id[table.id.duplicated()]
         raise InputError(f"{path}: image id {twice.iloc[0]} occurs twice")
-    if not table.file.map(lambda f: isinstance(f, str)).all():
-        raise InputError(f"{path}: a file_name is no text")
-    if table.number.isna().any():
-        table["number"] = table.groupby("video").cumcount()  # their order is all there is
+    table["number"] = frame_numbers(path, table)
     first = table.groupby("video").number.transform("min")
     table["frame"] = (table.number - first).astype(int)
     _check_frames(path, table)
     return table
 
 
-def _whole(value):  # None where it is no whole number
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def find_images(folder: Path, files: pd.Series) -> list[str | None]:
+    "Return the path of each file: as named, or by its last part in the folder or its images."
+    last = files.str.rsplit("/", n=1).str[-1]
+    names = [files, last, "images/" + last] if last.is_unique else [files]
+    ways = zip(*names, strict=True)
+    paths = [[str(folder / name) for name in way] for way in ways]
+    return [next(filter(os.path.isfile, way), None) for way in paths]
 
-# %% ../../nbs/11_formats.coco.ipynb #c015
+# %% ../../nbs/11_formats.coco.ipynb #c019
+def frame_numbers(path: Path, table: pd.DataFrame) -> pd.Series:  # number (NaN: none), video, file
+    "Return the number of each image; by name where no image of its video has one."
+    number = pd.to_numeric(table.number)
+    known = number.notna()
+    some = known.groupby(table.video).transform("any")
+    lost = table[some & ~known]
+    if len(lost):
+        found = f"images[{lost.index[0]}] has no frame_id, but others of its video have one"
+        raise InputError(f"{path}: {found}. Give one to each, or to none")
+    parts = [re.split("([0-9]+)", name) for name in table.file]  # text, digits, text …
+    keys = [[int(p) if i % 2 else p for i, p in enumerate(name)] for name in parts]
+    order = sorted(table.index, key=keys.__getitem__)
+    by_name = table.loc[order].groupby("video").cumcount().sort_index()
+    listed = table.groupby("video").cumcount()
+    if (~some & (by_name != listed)).any():
+        found = "images have no frame_id, and are put in the order of their names"
+        log.warning("%s: %s", short_name(path), found)
+    return number.where(some, by_name)
+
+
 def _check_frames(path, table):
     twice = table[table.duplicated(["video", "frame"])]
     if len(twice):
         raise InputError(
-            f"{path}: two images are frame {twice.number.iloc[0]} of video {twice.video.iloc[0]}"
+            f"{path}: two images are frame {twice.number.iloc[0]:.0f} "
+            f"of video {twice.video.iloc[0]}"
         )
     count = table.groupby("video").frame.agg(["max", "size"])
     gap = count[count["max"] + 1 != count["size"]]
@@ -121,7 +177,7 @@ def _check_frames(path, table):
             f"{gap['max'].iloc[0]}. Give one for each"
         )
 
-# %% ../../nbs/11_formats.coco.ipynb #c017
+# %% ../../nbs/11_formats.coco.ipynb #c021
 FIELDS = {  # our column: keys of an annotation, the first that it has
     "id": ["image_id"],
     "name": ["cell_id", "track_id", "instance_id"],
@@ -130,60 +186,80 @@ FIELDS = {  # our column: keys of an annotation, the first that it has
     "divides": ["time_of_division"],
     "dies": ["time_of_death"],
 }
+SIDES = ["left", "top", "width", "height"]
 
 
 def annotation_table(path: Path, annotations: list[dict], images: pd.DataFrame) -> pd.DataFrame:
-    "Return a table of annotations: `FIELDS` (-1: not given), box as it stands, video, frame."
-    for k, row in enumerate(annotations):
-        check_annotation(f"{path}: annotations[{k}]", row)
-    columns = {name: [_first(row, keys) for row in annotations] for name, keys in FIELDS.items()}
-    table = pd.DataFrame(columns, dtype=int)
-    boxes = [row["bbox"] for row in annotations]
-    table[["left", "top", "width", "height"]] = np.array(boxes, float).reshape(-1, 4)
+    "Return a table of annotations: `FIELDS` (-1: not given), row, box as it stands, video, frame."
+    crowd = [row.get("iscrowd") in (1, True) for row in annotations]
+    if any(crowd):
+        found = f"{sum(crowd)} annotations with iscrowd are no cells, and left out"
+        log.warning("%s: %s", short_name(path), found)
+    rows = [
+        annotation_row(f"{path}: annotations[{k}]", row)
+        | {"row": k, "segmentation": row.get("segmentation")}
+        for k, row in enumerate(annotations)
+        if not crowd[k]
+    ]
+    columns = [*FIELDS, *SIDES, "row", "segmentation"]
+    table = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys([*FIELDS, "row"], int))
+    table = table.astype(dict.fromkeys(SIDES, float))
     unknown = table[~table.id.isin(images.id)]
     if len(unknown):
         raise InputError(
-            f"{path}: annotations[{unknown.index[0]}] is of image {unknown.id.iloc[0]}, "
+            f"{path}: annotations[{unknown.row.iloc[0]}] is of image {unknown.id.iloc[0]}, "
             "which is not in `images`"
         )
     return table.join(images.set_index("id")[["video", "frame"]], on="id")
 
-# %% ../../nbs/11_formats.coco.ipynb #c018
-def check_annotation(where: str, row: dict) -> None:
-    "Raise `InputError` for a box that is none, or an id or time that is no whole number."
+# %% ../../nbs/11_formats.coco.ipynb #c022
+def annotation_row(where: str, row: dict) -> dict:
+    "Return the `FIELDS` and the box of an annotation; `InputError` for a box that is none."
     box = row["bbox"]
-    if not (isinstance(box, (list, tuple)) and len(box) == 4 and all(map(_finite, box))):
-        raise InputError(f"{where}.bbox is {box}. Give four numbers")
+    right = isinstance(box, list) and len(box) == 4 and all(is_number(v, FARTHEST) for v in box)
+    if not right:
+        raise InputError(
+            f"{where}.bbox is {reprlib.repr(box)}. Give four numbers, each below {FARTHEST:g}"
+        )
     if min(box[2:]) <= 0:
         raise InputError(f"{where}.bbox is {box}: width and height must be above 0")
-    for key in (key for keys in FIELDS.values() for key in keys):
-        value = row.get(key)
-        whole = value is None or _finite(value) and float(value) == round(value)
-        if not whole or value is not None and abs(value) >= 2**53:
-            raise InputError(f"{where}.{key} is {value!r}. Give a whole number")
+    limits = {name: 2**31 if name == "name" else 2**53 for name in FIELDS}
+    fields = {k: whole_number(where, row, keys, limit=limits[k]) for k, keys in FIELDS.items()}
+    return fields | dict(zip(SIDES, map(float, box), strict=True))
 
-
-def _finite(value):
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and bool(np.isfinite(value))
-
-
-def _first(row, keys):
-    return next((int(row[key]) for key in keys if row.get(key) is not None), -1)
-
-# %% ../../nbs/11_formats.coco.ipynb #c019
-def names_in(data: dict, kind: str) -> dict:  # videos or categories
+# %% ../../nbs/11_formats.coco.ipynb #c023
+def names_in(path: Path, data: dict, kind: str) -> dict:  # videos or categories
     "Return {id: name} of the rows that have both."
     rows = data.get(kind)
-    if not isinstance(rows, list):
-        return {}
     return {
-        r["id"]: str(r["name"])
-        for r in rows
-        if isinstance(r, dict) and isinstance(r.get("id"), int) and "name" in r
+        row["id"]: check_name(f"{path}: {kind}[{k}].name", str(row["name"]))
+        for k, row in enumerate(rows if isinstance(rows, list) else [])
+        if isinstance(row, dict) and isinstance(row.get("id"), int) and row.get("name")
     }
 
-# %% ../../nbs/11_formats.coco.ipynb #c021
+# %% ../../nbs/11_formats.coco.ipynb #c024
+def count_from_one(table: pd.DataFrame) -> pd.DataFrame:
+    "Return the annotations with names from 1, where those of the file count from 0."
+    zero = table[table.name == 0]
+    if zero.empty:
+        return table
+    none = 0 if (zero.parent == 0).any() else -1  # what says that a cell has no parent
+    name = table.name.where(table.name < 0, table.name + 1)
+    parent = (table.parent + 1).where(table.parent > none, -1)
+    return table.assign(name=name, parent=parent)
+
+
+def all_named(path: Path, table: pd.DataFrame, video: str) -> bool:
+    "Say whether the cells of a video have names; `InputError` where some have and some have not."
+    named = table.name > 0
+    if named.any() and not named.all():
+        raise InputError(
+            f"{path}: annotations[{table.row[~named].iloc[0]}] has no {' or '.join(FIELDS['name'])}"
+            f", but {named.sum()} of {len(named)} in {video} have one. Name each cell, or none"
+        )
+    return bool(named.any())
+
+# %% ../../nbs/11_formats.coco.ipynb #c027
 #| code-fold: false
 class Video(NamedTuple):
     "One video of a COCO-like file."
@@ -193,92 +269,82 @@ class Video(NamedTuple):
     cells: pd.DataFrame  # frame, label, y, x, box, area, category
     tracks: Tracks | None  # None where cells have no names; with `labels` where there are masks
 
-# %% ../../nbs/11_formats.coco.ipynb #c022
+# %% ../../nbs/11_formats.coco.ipynb #c028
 def read_coco(
     path: str | Path,  # the JSON file, or the folder that holds annotations.json
     dialect: str = "auto",  # course, standard; auto: found out
+    images: str | Path | None = None,  # folder of the images; None: that of the JSON file
+    axes: str | None = None,  # of each image, as for `read_image`
+    channel: int | None = None,  # the same
 ) -> list[Video]:
     "Return the Videos of a COCO-like file."
     path, data = load_json(path)
-    images = image_table(path, data["images"])
-    table = annotation_table(path, data["annotations"], images)
-    if dialect == "auto" and len(table) == 0:
-        dialect = "standard"
-    elif dialect == "auto":
-        dialect = find_dialect(data["annotations"], picture_sizes(data["images"]), path)
+    folder = path.parent if images is None else Path(images)
+    pictures = image_table(path, data["images"], folder, images is not None)
+    table = annotation_table(path, data["annotations"], pictures)
+    if dialect == "auto":
+        dialect = dialect_of(path, data, table, pictures)
     if dialect not in ("course", "standard"):
         raise InputError(f"dialect {dialect!r}. Give course, standard or auto")
-    names = names_in(data, "videos")
-    categories = names_in(data, "categories") or CATEGORIES
+    names = names_in(path, data, "videos")
+    categories = names_in(path, data, "categories") or CATEGORIES
+    table = count_from_one(table)
     table["category"] = table.category.map(categories).fillna("unknown")
     if dialect == "course":  # a box begins half its size before the centre
         table["left"] -= table.width / 2
         table["top"] -= table.height / 2
-    table["segmentation"] = [row.get("segmentation") for row in data["annotations"]]
     videos = []
-    for video, rows in images.groupby("video"):
-        name = str(names.get(video) or f"video {video}")
+    for video, rows in pictures.groupby("video"):
+        name = names.get(video) or f"video {video}"
         annotations = table[table.video == video].reset_index(drop=True)
-        videos.append(one_video(name, rows.sort_values("frame"), annotations, path))
+        rows = rows.sort_values("frame")
+        movie = movie_of(rows, name, f"{path}, {name}", axes, channel)
+        videos.append(one_video(name, movie, rows, annotations, path))
     return videos
 
-# %% ../../nbs/11_formats.coco.ipynb #c023
-def picture_sizes(images: list[dict]) -> dict[int, tuple[float, float]]:
-    "Return {image id: (width, height)}, infinity where it is not stated."
-    return {int(row["id"]): (_side(row, "width"), _side(row, "height")) for row in images}
+# %% ../../nbs/11_formats.coco.ipynb #c029
+def dialect_of(path: Path, data: dict, table: pd.DataFrame, images: pd.DataFrame) -> str:
+    "Return the dialect of a file, as `find_dialect` finds it; standard where nothing is annotated."
+    if table.empty:
+        return "standard"
+    sides = images[["width", "height"]].replace(0, np.inf)  # not stated
+    sizes = dict(zip(images.id, sides.itertuples(index=False, name=None), strict=True))
+    return find_dialect([data["annotations"][k] for k in table.row], sizes, path)
 
-
-def _side(row, key):
-    value = row.get(key)
-    return value if isinstance(value, int) and value > 0 else np.inf
-
-# %% ../../nbs/11_formats.coco.ipynb #c024
-def one_video(name: str, images: pd.DataFrame, table: pd.DataFrame, path: Path) -> Video:
+# %% ../../nbs/11_formats.coco.ipynb #c030
+def one_video(name, movie, images, table, path):  # movie may be None
     "Return the Video of some rows of the tables of images (in order) and annotations."
-    named = len(table) > 0 and bool((table.name > 0).all())
+    where = f"{path}, {name}"
+    named = all_named(path, table, name)
     cells = cells_of_boxes(table, table.name if named else None).assign(category=table.category)
     twice = cells[cells.duplicated(["frame", "label"])]
     if len(twice):
-        raise InputError(
-            f"{path}: cell {twice.label.iloc[0]} has two annotations in frame "
-            f"{twice.frame.iloc[0]} of {name}"
-        )
+        found = f"cell {twice.label.iloc[0]} has two annotations in frame {twice.frame.iloc[0]}"
+        raise InputError(f"{path}: {found} of {name}")
     labels = None
-    if len(table) and table.segmentation.notna().all():
-        masks = decode_masks(images, table, cells, path)
+    if table.segmentation.map(has_outline).any():
+        shape = picture_shape(movie, images, table, where)
+        masks = decode_masks(shape, len(images), table, cells.label, path)
         cells["area"] = [rle.area(code) for code in masks.codes]
         labels = Movie(masks, name, shape=masks.shape)
-    files = [path.parent / file for file in images.file]
-    there = len(files) > 0 and all(file.is_file() for file in files)
-    movie = Movie(FileFrames(files), name) if there else None
     cells = check_cells(cells)
-    if not named:
-        return Video(name, movie, cells, None)
-    tracks = named_tracks(cells, table, labels, len(images), f"{path}, {name}")
+    tracks = named_tracks(cells, table, labels, len(images), where) if named else None
     return Video(name, movie, cells, tracks)
 
-# %% ../../nbs/11_formats.coco.ipynb #c026
-#| code-fold: false
-def cells_of_boxes(
-    boxes: pd.DataFrame,  # frame, left, top, width, height
-    label: pd.Series | None = None,  # None: labels count in each frame
-) -> pd.DataFrame:
-    "Return a cells table: frame, label, centre y x, corners y0 x0 y1 x1, area."
-    return pd.DataFrame(
-        {
-            "frame": boxes.frame,
-            "label": boxes.groupby("frame").cumcount() + 1 if label is None else label,
-            "y": boxes.top + boxes.height / 2 - 0.5,
-            "x": boxes.left + boxes.width / 2 - 0.5,
-            "y0": boxes.top,
-            "x0": boxes.left,
-            "y1": boxes.top + boxes.height,
-            "x1": boxes.left + boxes.width,
-            "area": boxes.width * boxes.height,
-        }
-    )
 
-# %% ../../nbs/11_formats.coco.ipynb #c029
+def movie_of(images, name, where, axes, channel):
+    "Return the Movie of a video; None where its images are elsewhere."
+    lost = images[images.path.isna()]
+    if lost.empty:
+        return Movie(FileFrames(images.path.tolist(), axes, channel), name)
+    if len(lost) < len(images):
+        log.warning(
+            f"{short_name(where)}: {len(lost)} of {len(images)} images are not there, such as "
+            f"{lost.file.iloc[0]}; so only its annotations are read"
+        )
+    return None
+
+# %% ../../nbs/11_formats.coco.ipynb #c032
 def named_tracks(
     cells: pd.DataFrame,
     table: pd.DataFrame,  # of their annotations, in the same order
@@ -304,70 +370,50 @@ def _given(table, column):  # {name: value} where there is one
     there = table[table[column] >= 0]
     return dict(zip(there.name, there[column], strict=True))
 
-# %% ../../nbs/11_formats.coco.ipynb #c031
-class Masks:
-    "Label images painted when they are asked for, from the run lengths `codes` of the cells."
-
-    def __init__(self, count, shape, frame, label, codes):
-        self.count = count
-        self.shape = tuple(shape)
-        self.label = np.asarray(label)
-        self.codes = codes
-        self.rows = pd.Series(np.arange(len(codes))).groupby(np.asarray(frame)).indices
-
-    def __len__(self):
-        return self.count
-
-    def __getitem__(self, t):
-        out = np.zeros(self.shape, np.uint16 if self.label.max(initial=0) < 2**16 else np.uint32)
-        for k in self.rows.get(t, ()):
-            out[rle.decode(self.codes[k]).astype(bool)] = self.label[k]
-        return out
-
-
-def decode_masks(
-    images: pd.DataFrame, table: pd.DataFrame, cells: pd.DataFrame, path: Path
-) -> Masks:
-    "Return the Masks of annotations with segmentations: polygons, run lengths as lists or as text."
-    shape = picture_shape(path.parent / images.file.iloc[0], table.segmentation)
-    codes = []
-    for row, code in enumerate(table.segmentation):
-        try:
-            codes.append(packed(code, shape))
-        except Exception as e:
-            raise InputError(
-                f"{path}: segmentation {row} of these cells cannot be decoded "
-                f"({type(e).__name__}: {e})"
-            ) from None
-    return Masks(len(images), shape, cells.frame, cells.label, codes)
-
-# %% ../../nbs/11_formats.coco.ipynb #c032
-def packed(code: Any, shape: tuple[int, int]) -> dict:  # a segmentation; (height, width)
-    "Return a segmentation as packed run lengths."
-    if isinstance(code, list):
-        code = rle.merge(rle.frPyObjects(code, *shape))
-    elif isinstance(code["counts"], list):
-        code = rle.frPyObjects(code, *shape)
-    elif tuple(code["size"]) != shape:
-        raise ValueError(f"size {code['size']} for a picture of {list(shape)}")
-    rle.area(code)  # raises where it cannot be read
-    return code
-
-
-def picture_shape(file: Path, codes: Iterable) -> tuple[int, int]:
-    "Return (height, width) of an image file; where there is none, as the run lengths say."
-    try:
-        with Image.open(file) as image:
-            return image.size[::-1]
-    except OSError as e:
-        for code in codes:
-            if isinstance(code, dict) and "size" in code:
-                return tuple(code["size"])
-        raise InputError(
-            f"{file}: cannot be read ({e}). Are the images where the file says?"
-        ) from None
-
 # %% ../../nbs/11_formats.coco.ipynb #c034
+def decode_masks(
+    shape: tuple[int, int], count: int, table: pd.DataFrame, label: pd.Series, path: Path
+) -> Masks:
+    "Return the Masks of annotations: as `pack_outline` says, a box where there is no outline."
+    codes = []
+    boxes = table[SIDES].itertuples(index=False, name=None)
+    for row, code, box in zip(table.row, table.segmentation, boxes, strict=True):
+        where = f"{path}: annotations[{row}].segmentation"
+        codes.append(
+            pack_outline(where, code, shape) if has_outline(code) else box_code(box, shape)
+        )
+        if rle.area(codes[-1]) == 0:
+            raise InputError(f"{where}: no pixel of the picture. Remove the annotation")
+    return Masks(count, shape, table.frame, label, codes)
+
+# %% ../../nbs/11_formats.coco.ipynb #c035
+LARGEST = 2**28  # pixels of a picture
+
+
+def picture_shape(
+    movie: Movie | None, images: pd.DataFrame, table: pd.DataFrame, where: str
+) -> tuple[int, int]:
+    "Return (height, width) as the images have it; else as the JSON states it, or the run lengths."
+    stated = images.loc[images.height * images.width > 0, ["height", "width"]].drop_duplicates()
+    shapes = [tuple(row) for row in stated.to_numpy().tolist()]
+    if movie is not None:
+        shapes.insert(0, movie.frame_shape)
+    if len(set(shapes)) > 1:
+        raise InputError(f"{where}: images of size {shapes[0]} and {shapes[1]}. Give one size")
+    for code in table.segmentation:
+        size = code.get("size") if isinstance(code, dict) else None
+        shapes += [tuple(size)] if isinstance(size, list) else []
+    if not shapes:
+        advice = "Give the folder of the images (images=, --images)"
+        raise InputError(f"{where}: masks, but images without width and height. {advice}")
+    sides = [side for side in shapes[0] if is_number(side) and side == round(side) > 0]
+    if len(sides) != 2 or len(shapes[0]) != 2 or sides[0] * sides[1] > LARGEST:
+        found = reprlib.repr(shapes[0])
+        raise InputError(f"{where}: images of size {found}. Give flat ones up to {LARGEST} pixels")
+    height, width = map(int, sides)
+    return height, width
+
+# %% ../../nbs/11_formats.coco.ipynb #c037
 def write_coco(
     folder: str | Path,  # new, or replaced as a whole: annotations.json and JPG frames
     videos: Any,  # [(Movie, Tracks)], or one such pair
@@ -381,10 +427,8 @@ def write_coco(
         raise InputError(f"dialect {dialect!r}. Give course or standard")
     for movie, _ in videos:
         if movie.ndim != 2:
-            raise InputError(
-                f"{movie.name}: {movie.ndim} dimensions; COCO is flat. "
-                "Write one slice, or a projection"
-            )
+            found = f"{movie.name}: {movie.ndim} dimensions; COCO is flat"
+            raise InputError(f"{found}. Write one slice, or a projection")
     others = [
         p.name for p in Path(folder).glob("*") if p.name not in ("annotations.json", "images")
     ]
@@ -399,7 +443,7 @@ def write_coco(
             data["annotations"] += annotation_rows(tracks, rows, data, dialect, parents)
         (new / "annotations.json").write_text(json.dumps(data), encoding="utf-8")
 
-# %% ../../nbs/11_formats.coco.ipynb #c035
+# %% ../../nbs/11_formats.coco.ipynb #c038
 def empty_file() -> dict:
     "Return the content of a file without videos."
     categories = [{"id": k, "name": name} for k, name in CATEGORIES.items()]
@@ -434,7 +478,7 @@ def write_frames(folder: Path, rows: list[dict], movie: Movie, quality: int) -> 
         frame = np.rint(255 * contrast(movie[t], limits)).astype(np.uint8)
         Image.fromarray(frame).save(folder / row["file_name"], "JPEG", quality=quality)
 
-# %% ../../nbs/11_formats.coco.ipynb #c037
+# %% ../../nbs/11_formats.coco.ipynb #c040
 def course_row(cell: Any, track: Any) -> dict:  # a row of cells and of the lineage, as named tuples
     "Return what the course's dialect says of a cell: box by its centre, and the times of its end."
     width, height = cell.x1 - cell.x0, cell.y1 - cell.y0
@@ -459,7 +503,7 @@ def standard_row(cell: Any, code: dict | None) -> dict:  # code: packed run leng
         row |= {"segmentation": code, "area": float(rle.area(code))}
     return row
 
-# %% ../../nbs/11_formats.coco.ipynb #c039
+# %% ../../nbs/11_formats.coco.ipynb #c042
 def annotation_rows(
     tracks: Tracks,
     images: list[dict],  # of the video, one per frame
@@ -471,6 +515,12 @@ def annotation_rows(
     cells = tracks.cells[tracks.cells.label > 0].sort_values(["frame", "label"])
     if not {"y0", "x0", "y1", "x1"} <= {*cells}:
         raise InputError("tracks: no boxes (y0 x0 y1 x1). Measure the cells first")
+    sizes = {(image["height"], image["width"]) for image in images}
+    if tracks.labels is not None and sizes - {tracks.labels.frame_shape}:
+        found = f"tracks: label images of {tracks.labels.frame_shape} for frames of {sizes.pop()}"
+        raise InputError(f"{found}. Give the tracks of this movie")
+    if len(cells) and cells.frame.max() >= len(images):
+        raise InputError(f"tracks: a cell in frame {cells.frame.max()} of {len(images)} frames")
     lineage = {row.track: row for row in tracks.lineage.itertuples()}
     labels = tracks.labels if dialect == "standard" else None
     codes = [None] * len(cells) if labels is None else run_lengths(labels, cells)
@@ -494,19 +544,7 @@ def is_dead(cell: Any, track: Any) -> bool:
         return cell.category == "dead"
     return track.fate == "died" and track.end == cell.frame
 
-# %% ../../nbs/11_formats.coco.ipynb #c040
-def run_lengths(labels: Movie, cells: pd.DataFrame) -> list[dict]:  # cells sorted by frame
-    "Return the packed run lengths of each cell, as text."
-    out = []
-    for t, in_frame in cells.groupby("frame"):
-        image = np.asarray(labels[t])
-        for label in in_frame.label:
-            code = rle.encode(np.asfortranarray(image == label).astype(np.uint8))
-            size = [int(n) for n in code["size"]]
-            out.append({"size": size, "counts": code["counts"].decode()})
-    return out
-
-# %% ../../nbs/11_formats.coco.ipynb #c042
+# %% ../../nbs/11_formats.coco.ipynb #c044
 #| code-fold: false
 def read_coco_tracks(path: str | Path) -> Tracks:  # a JSON file or its folder, of one video
     "Return the Tracks of a COCO-like file; `InputError` where it holds several videos or no names."
@@ -518,11 +556,11 @@ def read_coco_tracks(path: str | Path) -> Tracks:  # a JSON file or its folder, 
 
 def tracks_of_video(video: Video, path: str | Path) -> Tracks:  # path: for the message
     "Return the Tracks of a video; `InputError` where its cells have no names."
+    if video.cells.empty:
+        raise InputError(f"{path}: no annotations at all for {video.name}. Is it the right file?")
     if video.tracks is None:
-        raise InputError(
-            f"{path}: the cells of {video.name} have no names (cell_id or track_id). "
-            "Track them first"
-        )
+        found = f"the cells of {video.name} have no names (cell_id or track_id)"
+        raise InputError(f"{path}: {found}. Track them first")
     return video.tracks
 
 

@@ -17,16 +17,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from ..files import read_movie, read_text
+from ..images import image_files, mask_pattern, of_channel, series_numbers
+from ..labels import TABLES, LabelFiles, find_table, read_labels
 from ..measure import measure_movie
-from celltrack.movie import (
-    FileFrames,
-    InputError,
-    Movie,
-    atomic,
-    file_number,
-    image_files,
-    read_movie,
-)
+from ..movie import InputError, Movie, atomic
 from ..tracks import Tracks, make_lineage
 
 # %% ../../nbs/10_formats.ctc.ipynb #c010
@@ -49,32 +44,18 @@ def numbered_files(
     return table.astype({"frame": int, "z": int})[["path", "kind", "frame", "z"]]
 
 # %% ../../nbs/10_formats.ctc.ipynb #c013
-class LabelFiles(FileFrames):
-    "Image files of labels: whole numbers from 0 up, whatever the bit depth."
-
-    def __getitem__(self, i):
-        labels = super().__getitem__(i)
-        kind = labels.dtype.kind
-        if kind == "b":
-            return labels.astype(np.uint8)
-        if labels.size and (kind == "u" or kind == "i" and labels.min() >= 0):
-            return labels
-        found = f"{labels.dtype} of shape {labels.shape}"
-        raise InputError(f"{self.where(i)}: {found}. Labels are whole numbers from 0 up")
-
-
 def label_movie(
     files: pd.DataFrame,  # as `numbered_files` returns
     spacing: Sequence[float] | None = None,
     interval: float | None = None,
 ) -> Movie:
     "Return the label Movie of these files."
-    name = "/".join(files.path.iloc[0].resolve().parts[-4:-1])
+    name = "/".join(files.path.iloc[0].parent.resolve().parts[-3:])
     frames = LabelFiles(files.path.tolist())
     return Movie(frames, name, spacing, interval or 1.0, int(files.frame.iloc[0]))
 
 # %% ../../nbs/10_formats.ctc.ipynb #c014
-def mask_files(folder: str | Path) -> pd.DataFrame:
+def mask_files(folder: str | Path, **told: Any) -> pd.DataFrame:  # channel, files
     "Return a table of the label images of a folder or its SEG: CTC names, else numbered images."
     folder = Path(folder)
     if not folder.is_dir():
@@ -83,7 +64,7 @@ def mask_files(folder: str | Path) -> pd.DataFrame:
     if files.empty:
         files = named_files(folder)
     if files.empty:
-        files = other_files(folder)
+        files = other_files(folder, **told)
     return files
 
 
@@ -93,12 +74,15 @@ def named_files(folder: Path) -> pd.DataFrame:
     return check_numbering(files[files.kind == files.kind.min()])
 
 
-def other_files(folder: Path) -> pd.DataFrame:
+def other_files(folder: Path, channel: int | None = None, files: str | None = None):
     "Return the table of images whose names are not those of the challenge, by number or order."
-    paths = image_files(folder)
-    numbers = [file_number(path) for path in paths]
+    paths = image_files(folder, mask_pattern(folder))
+    chosen = [p for p in paths if files and p.match(files)]  # as the movie's are, or all
+    paths, _ = of_channel(chosen or paths, channel)
+    numbers = series_numbers(folder, paths)
     frame = range(len(paths)) if None in numbers else numbers
-    return check_numbering(pd.DataFrame({"path": paths, "frame": frame, "z": -1}))
+    table = pd.DataFrame({"path": paths, "frame": frame, "z": -1})
+    return check_numbering(table.sort_values("frame", ignore_index=True))
 
 
 def check_numbering(files: pd.DataFrame) -> pd.DataFrame:
@@ -111,17 +95,22 @@ def check_numbering(files: pd.DataFrame) -> pd.DataFrame:
 
 # %% ../../nbs/10_formats.ctc.ipynb #c015
 def read_masks(
-    folder: str | Path,  # 01_GT/SEG, 01_GT, 01_ST, 01_RES, or any folder of label images
+    folder: str | Path,  # 01_GT/SEG, 01_GT, 01_ST, 01_RES, any folder of label images, or a stack
     spacing: Sequence[float] | None = None,  # µm per pixel along each axis
     interval: float | None = None,  # minutes between frames; None: 1
+    **told: Any,  # channel, files: as for `read_movie`, where the names are numbered by channel
 ) -> tuple[Movie, np.ndarray]:
     "Return (label Movie, file number of each frame): gold truth has some frames only."
-    files = mask_files(folder)
+    if Path(folder).is_file():
+        labels, facts = read_labels(folder), {"spacing": spacing, "interval": interval}
+        known = {name: value for name, value in facts.items() if value is not None}
+        return labels.like(labels.frames, **known), np.arange(len(labels))
+    files = mask_files(folder, **told)
     if (files.z >= 0).any():
         raise InputError(f"{files.path.iloc[-1]}: a single slice. Read it with open_sequence")
     return label_movie(files, spacing, interval), files.frame.to_numpy()
 
-# %% ../../nbs/10_formats.ctc.ipynb #c018
+# %% ../../nbs/10_formats.ctc.ipynb #c021
 @dataclass
 class AnnotatedImage:
     "One annotated image: `frame` is the number in its name, `z` its slice (None: a whole frame)."
@@ -156,7 +145,7 @@ class AnnotatedImage:
             )
         return image[self.z]
 
-# %% ../../nbs/10_formats.ctc.ipynb #c019
+# %% ../../nbs/10_formats.ctc.ipynb #c022
 #| code-fold: false
 def annotated_images(
     files: pd.DataFrame,  # path, frame (number of the file), z (-1: the whole frame)
@@ -166,7 +155,7 @@ def annotated_images(
     rows = enumerate(zip(files.frame, files.z, strict=True))
     return [AnnotatedImage(int(f), None if z < 0 else int(z), paths, i) for i, (f, z) in rows]
 
-# %% ../../nbs/10_formats.ctc.ipynb #c026
+# %% ../../nbs/10_formats.ctc.ipynb #c029
 #| code-fold: false
 @dataclass
 class Defect:
@@ -180,22 +169,26 @@ class Defect:
     def __str__(self):
         return f"{self.kind}: {self.text}"
 
-# %% ../../nbs/10_formats.ctc.ipynb #c027
+# %% ../../nbs/10_formats.ctc.ipynb #c030
 def _defects(kind, rows, text):  # a table, one defect per row; the sentence with {columns}
     return [
         Defect(kind, text.format(**row), row.get("frame"), row.get("track"))
         for row in rows.to_dict("records")
     ]
 
-# %% ../../nbs/10_formats.ctc.ipynb #c029
+# %% ../../nbs/10_formats.ctc.ipynb #c032
 LINE = re.compile(r"\s*-?\d{1,9}" + r"\s+-?\d{1,9}" * 3 + r"\s*", re.ASCII)
 
 
 def read_table(path: str | Path) -> tuple[pd.DataFrame, list[Defect]]:
     "Return (table track, start, end, parent as written, defects of its lines) of man_track.txt."
     rows, defects = [], []
-    text = Path(path).read_text(encoding="utf-8-sig", errors="replace")
-    for number, line in enumerate(text.splitlines(), 1):
+    try:
+        text = read_text(path)
+    except InputError as e:
+        text = ""
+        defects.append(Defect("unreadable", str(e)))
+    for number, line in enumerate(text.split("\n"), 1):
         if LINE.fullmatch(line):
             rows.append([int(word) for word in line.split()])
         elif line.strip():
@@ -204,7 +197,7 @@ def read_table(path: str | Path) -> tuple[pd.DataFrame, list[Defect]]:
     values = np.array(rows, int).reshape(-1, 4)
     return pd.DataFrame(values, columns=["track", "start", "end", "parent"]), defects
 
-# %% ../../nbs/10_formats.ctc.ipynb #c032
+# %% ../../nbs/10_formats.ctc.ipynb #c035
 SENTENCES = {
     "label": "track {track}. Labels count from 1",
     "twice": "track {track} has more than one line",
@@ -238,7 +231,7 @@ def table_defects(
     found = [_defects(kind, rows, f"{where}: {SENTENCES[kind]}") for kind, rows in broken.items()]
     return [defect for defects in found for defect in defects]
 
-# %% ../../nbs/10_formats.ctc.ipynb #c033
+# %% ../../nbs/10_formats.ctc.ipynb #c036
 def span_defects(lines: pd.DataFrame, present: pd.DataFrame, lost: np.ndarray) -> dict:
     "Return {kind: rows} of lines and masks that disagree about the frames of a track."
     cells = present.sort_values(["label", "frame"]).rename(columns={"label": "track"})
@@ -269,7 +262,7 @@ def parent_defects(lines: pd.DataFrame) -> dict:
     pair = child[known & ~own].merge(ends, on="parent")
     return {"self": child[own], "parent": child[~known], "late": pair[pair.stop >= pair.start]}
 
-# %% ../../nbs/10_formats.ctc.ipynb #c036
+# %% ../../nbs/10_formats.ctc.ipynb #c039
 def file_defects(
     files: pd.DataFrame,  # as `numbered_files` returns, of one kind
     expected: np.ndarray | None = None,  # numbers that should be there; None: first to last
@@ -297,7 +290,7 @@ def runs_of(numbers: np.ndarray) -> list[np.ndarray]:
     runs = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
     return [run for run in runs if len(run)]
 
-# %% ../../nbs/10_formats.ctc.ipynb #c037
+# %% ../../nbs/10_formats.ctc.ipynb #c040
 def scan(
     files: pd.DataFrame,  # as `numbered_files` returns, of one kind
     shape: Sequence[int] | None = None,  # that frames should have; None: as the first
@@ -320,7 +313,7 @@ def scan(
         if image.shape != wanted:
             text = f"{labels.where(i)}: shape {image.shape}, not {wanted}"
             out.append(Defect("size", text, frame))
-        depths.setdefault(image.dtype.name, []).append(i)
+        depths.setdefault(labels.types[i], []).append(i)
         found = np.unique(image[image > 0]).astype(int)
         present.append(pd.DataFrame({"frame": np.full(len(found), frame), "label": found}))
     for depth, which in depths.items():
@@ -329,55 +322,54 @@ def scan(
             out.append(Defect("type", text))
     return pd.concat(present, ignore_index=True), lost, out
 
-# %% ../../nbs/10_formats.ctc.ipynb #c038
-TABLES = {"man_track.txt": "man_track", "res_track.txt": "mask"}
-
-# %% ../../nbs/10_formats.ctc.ipynb #c039
+# %% ../../nbs/10_formats.ctc.ipynb #c041
 def check(
     folder: str | Path,  # 01_GT, 01_GT/TRA, 01_GT/SEG, 01_ST or 01_RES
     images: str | Path | None = None,  # the movie: numbers and size must agree with it
+    **reading: Any,  # axes, channel, missing, files: as for `read_movie`
 ) -> list[Defect]:
     "Return all defects of a truth or result folder, an empty list where there are none."
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder. Check the path")
+        found = "a file, not a folder" if folder.exists() else "no such folder"
+        raise InputError(f"{folder}: {found}. Give a folder of masks, such as 01_GT or 01_RES")
     folders = [part for part in (folder, folder / "TRA", folder / "SEG") if part.is_dir()]
     parts = [part for part in folders if numbered_files(part).kind.ne("t").any()]
     if not parts:
         text = f"{folder}: no maskTTT.tif, man_trackTTT.tif or man_segTTT.tif"
         return [Defect("missing", text)]
-    movie = None if images is None else read_movie(images)
+    movie = None if images is None else read_movie(images, **reading)
     return [defect for part in parts for defect in check_part(part, movie)]
 
-# %% ../../nbs/10_formats.ctc.ipynb #c040
+# %% ../../nbs/10_formats.ctc.ipynb #c042
 def check_part(folder: Path, movie: Movie | None) -> list[Defect]:
     "Return the defects of one folder of masks, with the table in it."
     files = numbered_files(folder)
-    table = next((name for name in TABLES if (folder / name).is_file()), None)
-    kind = TABLES[table] if table else min(k for k in files.kind if k != "t")
+    path = find_table(folder)
+    kind = TABLES[path.name.lower()] if path else min(k for k in files.kind if k != "t")
     files = files[files.kind == kind].reset_index(drop=True)
     if files.empty:
-        return [Defect("missing", f"{folder}: {table} but no {kind}TTT.tif")]
+        return [Defect("missing", f"{path or folder}: no {kind}TTT.tif beside it")]
     expected = None if movie is None else movie.first + np.arange(len(movie))
     numbering, missing = file_defects(files, expected)
     present, lost, out = scan(files, None if movie is None else movie.frame_shape)
     if kind == "man_seg":
         return [d for d in numbering if d.kind != "missing"] + out  # gold: some frames only
-    if table is None:
+    if path is None:
         text = f"{folder}: no {' or '.join(TABLES)} beside its masks"
         return [*numbering, *out, Defect("missing", text)]
-    rows, defects = read_table(folder / table)
+    rows, defects = read_table(path)
     unread = np.union1d(missing, lost)
-    return numbering + out + defects + table_defects(rows, present, unread, folder / table)
+    return numbering + out + defects + table_defects(rows, present, unread, path)
 
-# %% ../../nbs/10_formats.ctc.ipynb #c046
+# %% ../../nbs/10_formats.ctc.ipynb #c048
 def track_folder(folder: str | Path) -> tuple[Path, Path, str]:  # 01_GT, 01_GT/TRA or 01_RES
     "Return (folder, path of the track table, kind of its masks) of a tracking truth or result."
     folder = Path(folder)
     for part in (folder, folder / "TRA"):
-        for table, kind in TABLES.items():
-            if (part / table).is_file():
-                return part, part / table, kind
+        path = find_table(part)
+        if path:
+            return part, path, TABLES[path.name.lower()]
     tables = " or ".join(TABLES)
     raise InputError(
         f"{folder}: no {tables}, here or in TRA. Give a folder such as 01_GT or 01_RES"
@@ -388,7 +380,7 @@ def _refuse(defects, folder, advice):
     if defects:
         raise InputError(f"{defects[0]} (defects in {folder}: {len(defects)}). {advice}")
 
-# %% ../../nbs/10_formats.ctc.ipynb #c047
+# %% ../../nbs/10_formats.ctc.ipynb #c049
 def read_ctc(
     folder: str | Path,  # 01_GT, 01_GT/TRA or 01_RES
     spacing: Sequence[float] | None = None,  # µm per pixel along each axis
@@ -415,7 +407,7 @@ def read_ctc(
     lineage = make_lineage(cells, possible_parents(cells, table), labels)
     return Tracks(cells, lineage, labels, max_children=None)
 
-# %% ../../nbs/10_formats.ctc.ipynb #c048
+# %% ../../nbs/10_formats.ctc.ipynb #c050
 def possible_parents(cells: pd.DataFrame, table: pd.DataFrame) -> dict[int, int]:
     "Return {track: parent} where both have cells, those of the parent earlier."
     spans = cells.groupby("track").frame.agg(["min", "max"])
@@ -424,7 +416,7 @@ def possible_parents(cells: pd.DataFrame, table: pd.DataFrame) -> dict[int, int]
     known = child[ends.to_numpy() < starts.to_numpy()]
     return dict(zip(known.track.tolist(), known.parent.tolist(), strict=True))
 
-# %% ../../nbs/10_formats.ctc.ipynb #c057
+# %% ../../nbs/10_formats.ctc.ipynb #c059
 def split_gaps(
     tracks: Tracks,
     top: int = 65535,  # the highest label that fits into 16 bits
@@ -456,7 +448,7 @@ def split_gaps(
     lineage = make_lineage(cells, parent_of, tracks.labels)
     return Tracks(cells, lineage, tracks.labels, max_children=None)
 
-# %% ../../nbs/10_formats.ctc.ipynb #c058
+# %% ../../nbs/10_formats.ctc.ipynb #c060
 def parents_of_parts(
     tracks: Tracks, owner: np.ndarray, ids: np.ndarray, continues: np.ndarray
 ) -> np.ndarray:
@@ -471,7 +463,7 @@ def parents_of_parts(
     before = np.append(0, ids)[:-1]
     return np.where(continues, before, np.array(first, int))
 
-# %% ../../nbs/10_formats.ctc.ipynb #c062
+# %% ../../nbs/10_formats.ctc.ipynb #c064
 def digits_of(movie: Any) -> int:
     "Return how many digits the numbers in a Movie's file names have, at least 3."
     where = getattr(getattr(movie, "frames", None), "where", str)
@@ -494,11 +486,11 @@ def file_names(
 
 def kind_of_file(name: str) -> str:
     "Return t, mask, man_track, man_seg or text; any other name as it is."
-    if name in TABLES or name.endswith("_log.txt"):
+    if name.lower() in TABLES or name.endswith("_log.txt"):
         return "text"
     return NAME.sub(r"\1", name).lower()
 
-# %% ../../nbs/10_formats.ctc.ipynb #c063
+# %% ../../nbs/10_formats.ctc.ipynb #c065
 def keep_others(folder: str | Path, names: Iterable[str]) -> None:  # that will be written
     "Raise `InputError` if a new folder of these files would replace one with anything else in it."
     folder = Path(folder).resolve()
@@ -529,7 +521,7 @@ def write_files(
         if table:
             (new / table[0]).write_text(table[1])
 
-# %% ../../nbs/10_formats.ctc.ipynb #c064
+# %% ../../nbs/10_formats.ctc.ipynb #c066
 def sixteen_bit(
     labels: Iterable[np.ndarray],
     expected: Callable[[int], np.ndarray] | None = None,  # t -> labels that frame t must have
@@ -552,7 +544,7 @@ def sixteen_bit(
             )
         yield frame.astype(np.uint16)
 
-# %% ../../nbs/10_formats.ctc.ipynb #c065
+# %% ../../nbs/10_formats.ctc.ipynb #c067
 def write_masks(
     labels: Any,  # Movie or any sequence of label images
     folder: str | Path,  # e.g. 01_RES; replaced as a whole
@@ -563,7 +555,7 @@ def write_masks(
     "Write one 16-bit label image per frame; `InputError` where a label is too large for it."
     write_files(folder, file_names(labels, name, first, digits), sixteen_bit(labels))
 
-# %% ../../nbs/10_formats.ctc.ipynb #c066
+# %% ../../nbs/10_formats.ctc.ipynb #c068
 def write_ctc(
     tracks: Tracks,  # with labels
     folder: str | Path,  # e.g. 01_RES; replaced as a whole
@@ -591,7 +583,7 @@ def write_ctc(
     names = file_names(labels, TABLES[table], first, digits)
     write_files(folder, names, images, (table, text))
 
-# %% ../../nbs/10_formats.ctc.ipynb #c077
+# %% ../../nbs/10_formats.ctc.ipynb #c079
 def field_of_interest(
     labels: np.ndarray,  # (y, x) or (z, y, x)
     border: int,  # width E of the strip in pixels, along y and x

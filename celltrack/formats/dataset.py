@@ -6,20 +6,23 @@
 __all__ = ['find_movie', 'has_movie', 'Sequence', 'open_sequence', 'cut_tracks', 'write_sequence', 'Download', 'Check']
 
 # %% ../../nbs/16_formats.dataset.ipynb #c003
+import errno
 import os
 import re
 import sys
 import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 from tyro.conf import Positional, arg
 
+from ..files import MovieOptions, NumberedFrames, read_movie
 from celltrack.formats.ctc import (
     AnnotatedImage,
     annotated_images,
@@ -33,8 +36,10 @@ from celltrack.formats.ctc import (
     write_files,
     write_masks,
 )
+from ..images import series_numbers
+from ..labels import labels_of, read_labels
 from ..measure import measure_movie
-from ..movie import InputError, Movie, atomic, read_movie
+from ..movie import InputError, Movie, atomic, check_ranges, refuse_special
 from ..tracks import Tracks, from_links
 
 # %% ../../nbs/16_formats.dataset.ipynb #c012
@@ -61,27 +66,30 @@ def no_files() -> pd.DataFrame:
     return pd.DataFrame({name: [] for name in COLUMNS}).astype({"frame": int, "z": int})
 
 
-def labels_folder(movie: Path, labels: str | Path) -> Path:
-    "Return the folder of label images called `labels`: beside the movie, or a path of its own."
-    for place in (movie.parent / labels, Path(labels)):
-        if place.is_dir():
+def labels_place(movie: Path, labels: str | Path) -> Path:
+    "Return the folder or file of label images `labels`: beside the movie, or a path of its own."
+    for place in (movie.parent / labels, Path(labels), *(p / labels for p in data_folders())):
+        if place.exists():
             return place
     raise InputError(
-        f"{movie}: no folder {labels}. Give that of the label images, or its name beside the movie"
+        f"{movie}: no {labels} for it. Give the folder or the stack of label images, or its name "
+        "beside the movie"
     )
 
 
 def files_beside(
     path: str | Path,  # as for `movie_folder`
-    labels: str | Path | None = None,  # one more folder of label images
+    labels: str | Path | None = None,  # one more folder of label images; a stack is not listed
+    **told: Any,  # channel, files: as for `read_movie`
 ) -> pd.DataFrame:
     "Return a table of the label images beside a movie: kind, path, frame (number of the file), z."
     movie = movie_folder(path)
     stem = movie.stem if movie.is_file() else movie.name
     places = {kind: movie.parent / (stem + end) for kind, end in KINDS.items()}
     tables = [named_files(place).assign(kind=kind) for kind, place in places.items()]
-    if labels is not None:
-        tables.append(mask_files(labels_folder(movie, labels)).assign(kind="labels"))
+    place = None if labels is None else labels_place(movie, labels)
+    if place is not None and place.is_dir():
+        tables.append(mask_files(place, **told).assign(kind="labels"))
     found = [table[COLUMNS] for table in tables if len(table)]
     return pd.concat(found, ignore_index=True) if found else no_files()
 
@@ -96,12 +104,14 @@ def find_movie(
     path: str | Path,  # a path, or a name such as "DIC-C2DH-HeLa/01"
 ) -> Path:
     "Return the path that exists: as given, else under $CELLTRACK_DATA, else ~/.cache/celltrack."
-    places = list(dict.fromkeys([Path(path), *(folder / path for folder in data_folders())]))
+    places = [Path(path), *(folder / path for folder in data_folders())]
+    places = list({os.path.abspath(place): place for place in reversed(places)}.values())[::-1]
     for place in places:
+        refuse_special(place)
         if place.exists():
             return place
-    looked = ", ".join(map(str, places))
-    raise InputError(f"{path}: not found. Looked for {looked}. See `celltrack download`")
+    looked = "".join(f", nor as {place}" for place in places[1:])
+    raise InputError(f"{path}: not found{looked}. Check the path, or see `celltrack download`")
 
 
 def has_movie(name: str) -> bool:
@@ -198,6 +208,11 @@ def true_tracks(sequence: Sequence) -> Tracks:
             f"{truth.labels.first} on, the movie {len(movie)} from {movie.first} on. "
             "Take the frames that both have: .frames(start, stop)"
         )
+    if truth.labels.frame_shape != movie.frame_shape:
+        raise InputError(
+            f"{sequence.name}: its truth has label images of {truth.labels.frame_shape} pixels, "
+            f"the movie frames of {movie.frame_shape}. Give the truth of this movie"
+        )
     return truth
 
 
@@ -207,21 +222,83 @@ def raw_truth(sequence: Sequence) -> Tracks:
         raise InputError(f"{sequence.name}: no truth beside it, as 01_GT/TRA beside 01. Add it")
     return sequence.tracks() if callable(sequence.tracks) else sequence.tracks
 
-# %% ../../nbs/16_formats.dataset.ipynb #c026
+# %% ../../nbs/16_formats.dataset.ipynb #c027
+def file_numbers(movie: Movie, missing: str = "refuse") -> np.ndarray:
+    "Return the number of each frame in the names of its files, also where frames are renumbered."
+    paths = getattr(movie.frames, "paths", [])
+    if missing == "renumber" and paths:
+        numbers = series_numbers(paths[0].parent, paths)
+        if None not in numbers and len(set(numbers)) == len(movie):
+            return np.array(numbers)
+    return movie.first + np.arange(len(movie))
+
+
+def refused_masks(
+    place: Path,
+    masks: np.ndarray,  # their numbers, in order
+    frames: np.ndarray,  # the same of the movie
+    name: str,  # of the movie
+    missing: str = "refuse",
+) -> InputError:
+    "Return the error that names the first mask without a frame, or frame without a mask."
+    both = list(zip(masks, frames, strict=False))
+    at = next((i for i, (mask, frame) in enumerate(both) if mask != frame), len(both))
+    mask = f"a mask of number {masks[at]}" if at < len(masks) else "no mask"
+    frame = f"frame {frames[at]}" if at < len(frames) else "no frame"
+    counts = f"{len(masks)} masks, {len(frames)} frames"
+    advice = "Give one mask per frame"
+    if missing == "refuse" and len(masks) == len(frames):
+        advice += ", or take them one after another: --missing renumber"
+    elif missing == "refuse" and np.isin(masks, frames).all():
+        lacking = len(frames) - len(masks)
+        what = "1 frame" if lacking == 1 else f"{lacking} frames"
+        advice += f", or count {what} without cells: --missing empty"
+    return InputError(f"{place}: {mask} for {frame} of {name} ({counts}). {advice}")
+
+# %% ../../nbs/16_formats.dataset.ipynb #c028
+#| code-fold: false
+def places_of_masks(place: Path, numbers: np.ndarray, movie: Movie, missing: str) -> np.ndarray:
+    "Return the frame, from 0, of each mask by its number; `InputError` where it has none."
+    frames = file_numbers(movie, missing)
+    if np.isin(numbers, frames).all():
+        return np.searchsorted(frames, numbers)
+    if missing == "renumber" and len(numbers) == len(movie):
+        return np.arange(len(movie))
+    raise refused_masks(place, numbers, frames, movie.name, missing)
+
+
+def masks_of_movie(
+    place: Path,  # a folder of masks, for messages
+    masks: Movie,  # those that there are
+    numbers: np.ndarray,  # of each
+    movie: Movie,
+    missing: str = "refuse",  # or renumber, empty
+) -> Movie:
+    "Return the label Movie with one image for each frame of a movie, by the numbers of the masks."
+    if masks.frame_shape != movie.frame_shape:
+        return labels_of(masks.like(masks.frames, name=str(place)), movie)  # which says both
+    places, frames = places_of_masks(place, numbers, movie, missing), masks.frames
+    if len(places) < len(movie):
+        if missing != "empty":
+            raise refused_masks(place, numbers, file_numbers(movie, missing), movie.name, missing)
+        frames = NumberedFrames(frames, places, len(movie))
+    return labels_of(masks.like(frames, first=movie.first), movie)
+
+# %% ../../nbs/16_formats.dataset.ipynb #c030
 def label_images(sequence: Sequence) -> Movie:
     "Return the label Movie to take cells from: of the first kind with an image for every frame."
     movie = sequence.movie
     for kind in ORDER:
         files = sequence.files[sequence.files.kind == kind].reset_index(drop=True)
-        wanted = np.arange(len(movie)) + movie.first if movie is not None else files.frame
+        wanted = files.frame.to_numpy() if movie is None else np.arange(len(movie)) + movie.first
         if len(files) and (files.z < 0).all() and np.array_equal(files.frame, wanted):
-            spacing, interval = (movie.spacing, movie.interval) if movie is not None else (None, 1)
-            return label_movie(files, spacing, interval)
+            labels = label_movie(files)
+            return labels if movie is None else labels_of(labels, movie)
         if len(files) and kind == "labels":
-            raise InputError(
-                f"{files.path[0].parent}: {len(files)} label images, numbers {files.frame.min()} "
-                f"to {files.frame.max()}, for {sequence.movie!r}. Give one for each frame"
-            )
+            place, masks = files.path[0].parent, files.frame.to_numpy()
+            if (files.z >= 0).any():
+                raise InputError(f"{place}: single slices. Give a label image for each frame")
+            raise refused_masks(place, masks, wanted, sequence.name)
     given = None if len(sequence.files) or sequence.tracks is None else sequence.truth.labels
     if given is not None:
         return given
@@ -230,25 +307,56 @@ def label_images(sequence: Sequence) -> Movie:
         "beside it. Name a folder with --labels"
     )
 
-# %% ../../nbs/16_formats.dataset.ipynb #c028
+# %% ../../nbs/16_formats.dataset.ipynb #c031
+def given_labels(place, labels, files, movie, missing):  # as `open_sequence` has them
+    "Return the detections where they are a stack, or lack masks that count as empty; else None."
+    folder = None if labels is None else labels_place(place, labels)
+    if folder is None or folder.is_file():
+        return None if folder is None else read_labels(folder, movie)
+    if missing != "empty" or movie is None:
+        return None
+    named = files[files.kind == "labels"].reset_index(drop=True)
+    return masks_of_movie(folder, label_movie(named), named.frame.to_numpy(), movie, missing)
+
+
+def by_frame(files: pd.DataFrame, movie: Movie, missing: str) -> pd.DataFrame:
+    "Return the table with the numbers of the movie's frames, which may be renumbered."
+    named = (files.kind == "labels").to_numpy()
+    frame = files.frame.to_numpy(copy=True)
+    if named.any():
+        folder = files.path[named].iloc[0].parent
+        frame[named] = movie.first + places_of_masks(folder, frame[named], movie, missing)
+    if missing != "renumber":
+        return files.assign(frame=frame)
+    numbers = file_numbers(movie, missing)
+    known = np.isin(frame, numbers) | named
+    frame[~named] = movie.first + np.searchsorted(numbers, frame[~named])
+    return files.assign(frame=frame)[known].reset_index(drop=True)
+
+# %% ../../nbs/16_formats.dataset.ipynb #c033
 def open_sequence(
     path: str | Path,  # 01, 01_GT …, or a name such as DIC-C2DH-HeLa/01
-    labels: str | Path | None = None,  # folder of detections, or its name beside the movie
+    labels: str | Path | None = None,  # folder or stack of detections, or its name beside the movie
     spacing: list[float] | None = None,  # µm per pixel along each axis; None: as the files say
     interval: float | None = None,  # minutes between frames; None: as the files say
+    **reading: Any,  # axes, channel, missing, files: as for `read_movie`
 ) -> Sequence:
-    "Return the Sequence of a movie; only names of files are read."
+    "Return the Sequence of a movie; of label images, only names are read."
     place = movie_folder(find_movie(path))
-    movie = read_movie(place, spacing, interval) if place.exists() else None
-    files = files_beside(place, labels)
+    movie = read_movie(place, spacing, interval, **reading) if place.exists() else None
+    told = {name: reading[name] for name in ("channel", "files") if name in reading}
+    files = files_beside(place, labels, **told)
+    detections = given_labels(place, labels, files, movie, reading.get("missing", "refuse"))
+    if movie is not None:
+        files = by_frame(files, movie, reading.get("missing", "refuse"))
     tracks = None
     if (files.kind == "markers").any():
         folder = files.path[files.kind == "markers"].iloc[0].parent
         tracks = partial(read_ctc, folder, spacing, interval or 1.0)
     name = "/".join(place.parts[-2:])
-    return Sequence(name, movie, tracks, files=files)
+    return Sequence(name, movie, tracks, detections, files)
 
-# %% ../../nbs/16_formats.dataset.ipynb #c036
+# %% ../../nbs/16_formats.dataset.ipynb #c041
 #| code-fold: false
 def final_fates(tracks: Tracks) -> pd.Series:
     "Return the known fates of the cells that nothing follows, by row of `cells`."
@@ -257,7 +365,7 @@ def final_fates(tracks: Tracks) -> pd.Series:
     fate = last.track.map(tracks.lineage.set_index("track").fate)
     return fate[fate != "unknown"]
 
-# %% ../../nbs/16_formats.dataset.ipynb #c037
+# %% ../../nbs/16_formats.dataset.ipynb #c042
 def cut_tracks(tracks: Tracks, start: int, stop: int) -> Tracks:
     """Return the Tracks of frames start .. stop - 1, counted from 0; ids are new.
 
@@ -279,7 +387,7 @@ def cut_tracks(tracks: Tracks, start: int, stop: int) -> Tracks:
     lineage.loc[part.cells.track[row[fates.index]], "fate"] = fates.to_numpy()
     return Tracks(part.cells, lineage.reset_index(), labels, None, tracks.notes)
 
-# %% ../../nbs/16_formats.dataset.ipynb #c038
+# %% ../../nbs/16_formats.dataset.ipynb #c043
 def part_of(sequence: Sequence, start: int, stop: int) -> Sequence:
     "Return frames start .. stop - 1 of a Sequence, and of all that lies beside it."
     movie = sequence.movie
@@ -300,7 +408,7 @@ def part_of(sequence: Sequence, start: int, stop: int) -> Sequence:
         files=sequence.files[numbers.between(start, stop - 1)].reset_index(drop=True),
     )
 
-# %% ../../nbs/16_formats.dataset.ipynb #c047
+# %% ../../nbs/16_formats.dataset.ipynb #c052
 def split_in_time(
     sequence: Sequence,
     share: float = 0.25,  # of the frames that are held out, the last ones
@@ -335,7 +443,7 @@ def loaded(sequence: Sequence) -> Sequence:
         detections=sequence.labels.like(np.asarray(sequence.labels)),
     )
 
-# %% ../../nbs/16_formats.dataset.ipynb #c051
+# %% ../../nbs/16_formats.dataset.ipynb #c056
 def write_sequence(
     folder: str | Path,  # of the movie, such as 01
     movie: Movie,
@@ -355,7 +463,7 @@ def write_sequence(
         write_masks(silver, place["silver"], "man_seg")
     return open_sequence(folder)
 
-# %% ../../nbs/16_formats.dataset.ipynb #c054
+# %% ../../nbs/16_formats.dataset.ipynb #c059
 URL = "https://data.celltrackingchallenge.net/training-datasets"
 SHA256 = {
     "Fluo-N2DH-GOWT1": "1a7bd9a7d1d10c4122c7782427b437246fb69cc3322a975485c04e206f64fc2c",
@@ -363,7 +471,7 @@ SHA256 = {
     "Fluo-N2DH-SIM+": "3e809148c87ace80c72f563b56c35e0d9448dcdeb461a09c83f61e93f5e40ec8",
 }
 
-# %% ../../nbs/16_formats.dataset.ipynb #c055
+# %% ../../nbs/16_formats.dataset.ipynb #c060
 #| code-fold: false
 def download(
     name: str,  # data set, such as DIC-C2DH-HeLa
@@ -381,12 +489,20 @@ def download(
     with atomic(target) as new:
         try:
             unpacked = fetch(source, sha256 or SHA256.get(name), new.parent)
-            (unpacked / name).rename(new)
+        except InputError:
+            raise
+        except zipfile.BadZipFile as e:
+            raise InputError(f"{source}: {e}. Nothing was kept. Try it again") from e
         except Exception as e:
+            if getattr(e, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+                raise  # the disk, not the network
             raise InputError(f"{source}: {e}. Nothing was kept. Check name and network") from e
+        if not (unpacked / name).is_dir():
+            raise InputError(f"{source}: holds no folder {name}. Nothing was kept. Check the name")
+        (unpacked / name).rename(new)
     return target
 
-# %% ../../nbs/16_formats.dataset.ipynb #c056
+# %% ../../nbs/16_formats.dataset.ipynb #c061
 def fetch(
     source: str,  # address of a zip file
     sha256: str | None,  # None: not known; a warning says what it is
@@ -398,7 +514,11 @@ def fetch(
     pooch.get_logger().setLevel("ERROR")
     known = sha256 and f"sha256:{sha256}"
     loader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty())
-    unzip = pooch.Unzip(extract_dir="unpacked")
+
+    def unzip(path, action, kept):
+        check_archive(Path(path), source)
+        return pooch.Unzip(extract_dir="unpacked")(path, action, kept)
+
     pooch.retrieve(source, known, "archive.zip", folder, processor=unzip, downloader=loader)
     if not known:
         found = pooch.file_hash(str(folder / "archive.zip"))
@@ -406,6 +526,23 @@ def fetch(
     return folder / "unpacked"
 
 # %% ../../nbs/16_formats.dataset.ipynb #c062
+#| code-fold: false
+FOLD = 50  # what an archive may hold: so many times its own size
+FREE = 20_000_000  # bytes that any archive may hold
+
+
+def check_archive(path: Path, source: str) -> None:  # source: its address, for the message
+    "Raise `InputError` for a zip file that would grow far beyond its own size."
+    with zipfile.ZipFile(path) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    packed = path.stat().st_size
+    if size > max(FREE, FOLD * packed):
+        raise InputError(
+            f"{source}: {packed:,} bytes that would become {size:,}. Nothing was kept. "
+            "No archive of images shrinks so far: do not trust it"
+        )
+
+# %% ../../nbs/16_formats.dataset.ipynb #c068
 @dataclass
 class Download:
     "Download data sets of the Cell Tracking Challenge, to $CELLTRACK_DATA or ~/.cache/celltrack."
@@ -422,7 +559,7 @@ class Download:
 
 
 @dataclass
-class Check:
+class Check(MovieOptions):
     "Name every defect of truth and result folders; the exit code is 1 if there is one."
 
     folders: Positional[
@@ -432,14 +569,15 @@ class Check:
 
     def run(self) -> int:
         "Print all defects; return 1 if there is one."
+        check_ranges(self)
         bad = 0
         for folder in map(find_movie, self.folders):
-            found = check(folder, self.images or movie_of_result(folder))
+            found = check(folder, self.images or movie_of_result(folder), **self.reading())
             print(*found, f"{folder}: defects: {len(found)}", sep="\n")
             bad += len(found)
         return int(bad > 0)
 
-# %% ../../nbs/16_formats.dataset.ipynb #c063
+# %% ../../nbs/16_formats.dataset.ipynb #c069
 def movie_of_result(folder: Path) -> Path | None:
     "Return the movie beside a result 01_RES; None for anything else, or where there is none."
     movie = movie_folder(folder)

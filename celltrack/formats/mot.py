@@ -6,54 +6,63 @@
 __all__ = ['read_mot', 'write_mot']
 
 # %% ../../nbs/12_formats.mot.ipynb #c003
+import logging
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from .coco import cells_of_boxes
-from ..movie import InputError, atomic
+from ..detections import cells_of_boxes
+from ..files import read_text
+from ..labels import FARTHEST
+from ..movie import InputError, atomic, short_name
 from ..tracks import Tracks, check_cells, make_lineage
 
-# %% ../../nbs/12_formats.mot.ipynb #c010
+# %% ../../nbs/12_formats.mot.ipynb #c012
 COLUMNS = ["frame", "track", "left", "top", "width", "height", "confidence", "a", "b", "c"]
+NEEDED = 6  # of the columns
+log = logging.getLogger("celltrack")
 
 
 def read_rows(path: str | Path) -> pd.DataFrame:  # a text file, separated by commas or blanks
     "Return a table of `COLUMNS` and `line`; `InputError` names the line that is no row of numbers."
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file. Give a MOT file as det.txt or gt.txt") from None
-    except (OSError, UnicodeDecodeError) as e:
-        raise InputError(f"{path}: cannot be read as text ({e})") from None
-    filled = [(k, line) for k, line in enumerate(lines, 1) if line.replace(",", " ").split()]
+    lines = read_text(path, "Give a MOT file as det.txt or gt.txt").split("\n")
+    filled = [(k, line) for k, line in enumerate(lines, 1) if line.strip(", \t")]
     rows = [numbers_of(line, f"{path}, line {k}") for k, line in filled]
-    table = pd.DataFrame(np.array(rows).reshape(-1, 10), columns=COLUMNS)
+    table = pd.DataFrame(np.array(rows).reshape(-1, len(COLUMNS)), columns=COLUMNS)
     table["line"] = np.array([k for k, _ in filled], int)
     check_rows(table, path)
     return table
 
 
 def numbers_of(line: str, where: str) -> list[float]:
-    "Return the ten numbers of a line; -1 stands for those that it leaves out."
+    "Return the ten numbers of a line; -1 stands for those that are blank or left out."
+    words = [word.strip() for word in line.split(",")] if "," in line else line.split()
+    while len(words) > len(COLUMNS) and not words[-1]:  # a comma at the end
+        words.pop()
+    if not NEEDED <= len(words) <= len(COLUMNS):
+        raise InputError(
+            f"{where}: {len(words)} fields; a row has 6 to 10, between commas or blanks (frame, "
+            "id, left, top, width, height, ...)"
+        )
+    if "" in words[:NEEDED]:
+        k = words.index("")
+        raise InputError(f"{where}: column {k + 1} ({COLUMNS[k]}) is blank. Give a number")
     try:
-        numbers = [float(word) for word in line.replace(",", " ").split()]
+        numbers = [float(word) if word else -1.0 for word in words]
     except ValueError:
         raise InputError(
             f"{where}: {line[:60]!r} is no row of numbers. Remove headers and comments"
         ) from None
-    if not 6 <= len(numbers) <= 10:
-        raise InputError(
-            f"{where}: {len(numbers)} numbers; a row has 6 to 10 (frame, id, left, top, "
-            "width, height, ...)"
-        )
-    return numbers + [-1.0] * (10 - len(numbers))
+    return numbers + [-1.0] * (len(COLUMNS) - len(numbers))
 
-# %% ../../nbs/12_formats.mot.ipynb #c011
+# %% ../../nbs/12_formats.mot.ipynb #c013
 def check_rows(table: pd.DataFrame, path: str | Path) -> None:
     "Raise `InputError` for the first row that can be no box, with file and line."
-    _refuse(~np.isfinite(table[COLUMNS[:6]]).all(axis=1), table, path, "a number is not finite")
+    finite = np.isfinite(table[COLUMNS[: NEEDED + 1]]).all(axis=1)
+    _refuse(~finite, table, path, "a number is not finite")
+    far = (table[COLUMNS[2:NEEDED]].abs() >= FARTHEST).any(axis=1)
+    _refuse(far, table, path, "the box lies farther out than any picture")
     for column in ("frame", "track"):
         value = table[column]
         broken = (value != value.round()) | (value.abs() > 2**53)
@@ -68,25 +77,37 @@ def _refuse(bad, table, path, text):  # bad: a mask of rows; text with {columns}
         row = table[bad].iloc[0].to_dict()
         raise InputError(f"{path}, line {row['line']:.0f}: " + text.format(**row))
 
-# %% ../../nbs/12_formats.mot.ipynb #c016
+# %% ../../nbs/12_formats.mot.ipynb #c018
 #| code-fold: false
 def read_cells(path: str | Path) -> pd.DataFrame:
     "Return the cells of a MOT file: frame from 0, label, y, x, box, area, score; ids are left out."
     return cells_of_rows(read_rows(path))
 
-# %% ../../nbs/12_formats.mot.ipynb #c017
+# %% ../../nbs/12_formats.mot.ipynb #c019
 def cells_of_rows(rows: pd.DataFrame) -> pd.DataFrame:
     "Return the cells table of `COLUMNS`; labels count in each frame."
     cells = cells_of_boxes(rows.assign(frame=rows.frame.astype(int) - 1))
     return check_cells(cells.assign(score=rows.confidence))
 
-# %% ../../nbs/12_formats.mot.ipynb #c018
+# %% ../../nbs/12_formats.mot.ipynb #c021
+#| code-fold: false
+def without_ignored(rows: pd.DataFrame, path: str | Path) -> pd.DataFrame:
+    "Return the rows of a truth that count: where confidence is a flag, those with 1."
+    if set(rows.confidence) != {0, 1}:
+        return rows
+    log.warning(
+        f"{short_name(path)}: {(rows.confidence == 0).sum()} of {len(rows)} rows have confidence 0 "
+        "and are left out, as in a truth they are to be ignored"
+    )
+    return rows[rows.confidence == 1]
+
+# %% ../../nbs/12_formats.mot.ipynb #c023
 def read_mot(
     path: str | Path,  # a truth or a result
     frames: int | None = None,  # of the movie, to know which tracks end with it
 ) -> Tracks:
     "Return the Tracks of a MOT file; `InputError` for a row without id, or two boxes in a frame."
-    rows = read_rows(path)
+    rows = without_ignored(read_rows(path), path)
     nameless = "id {track:.0f}. Ids count from 1; detections are read by read_cells"
     _refuse(rows.track < 1, rows, path, nameless)
     twice = rows.duplicated(["frame", "track"])
@@ -98,7 +119,7 @@ def read_mot(
         lineage["fate"] = np.where(lineage.end == frames - 1, "ended", "unknown")
     return Tracks(cells, lineage)
 
-# %% ../../nbs/12_formats.mot.ipynb #c019
+# %% ../../nbs/12_formats.mot.ipynb #c024
 def write_mot(
     data: Tracks | pd.DataFrame,  # Tracks, or a cells table (detections: id -1)
     path: str | Path,  # e.g. gt.txt or det.txt

@@ -6,13 +6,13 @@
 __all__ = ['TrainingConfig', 'OneDevice', 'save_model', 'plot_log', 'train_network', 'TrainOptions']
 
 # %% ../../nbs/34_learn.train.ipynb #c003
+import io
 import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from ..movie import InputError, atomic
+from ..files import read_json
+from ..movie import InputError, atomic, check_ranges, refuse_special
 
 # %% ../../nbs/34_learn.train.ipynb #c011
 @dataclass
@@ -148,8 +149,8 @@ def check_folder(folder: Path, settings: dict, resume: bool) -> None:
         raise InputError(
             f"{folder}: there is a run in it. Remove the folder, give another, or resume the run"
         )
+    stored = read_json(path, "Give another folder")
     try:
-        stored = json.loads(path.read_text())
         old, new = ({**kept, **kept.get("plan", {})} for kept in (stored, settings))
         other = [k for k in {**old, **new} if k != "plan" and old.get(k) != new.get(k)]
     except (ValueError, TypeError, AttributeError) as e:
@@ -163,17 +164,53 @@ def check_folder(folder: Path, settings: dict, resume: bool) -> None:
 
 def load_state(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict:
     "Load a state into network and optimizer; return it. `InputError` if it fits another network."
+    refuse_special(path)
+    groups = optimizer.state_dict()["param_groups"]
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        return state
-    except (RuntimeError, OSError, LookupError, ValueError, EOFError, UnpicklingError) as e:
-        raise InputError(
-            f"{path}: no state of this network ({type(e).__name__}). Give another folder"
-        ) from None
+        defect = defect_of(state) or defect_of_optimizer(optimizer, groups)
+    except Exception as e:  # whatever torch makes of junk
+        defect = type(e).__name__
+    if defect:
+        raise InputError(f"{path}: no state of this network ({defect}). Give another folder")
+    return state
 
 # %% ../../nbs/34_learn.train.ipynb #c027
+#| code-fold: false
+def defect_of(state: dict) -> str:  # as `write_run` writes it
+    "Return what is wrong with the numbers of a state, or an empty text."
+    for name, value in state["model"].items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            return f"{name} is not finite"
+    if type(state["step"]) is not int or state["step"] < 1:
+        return f"step {state['step']}"
+    if type(state["best"]) not in (int, float) or math.isnan(state["best"]):
+        return f"best {state['best']}"
+    rows = state["log"]
+    numbers = [type(value) in (int, float) for row in rows for value in row]
+    if type(rows) is not list or not all(numbers) or any(len(row) != 4 for row in rows):
+        return "the log is no table of numbers"
+    return ""
+
+
+def defect_of_optimizer(optimizer: torch.optim.Optimizer, groups: list[dict]) -> str:
+    "Return what is wrong with the memory of an optimizer, or an empty text; groups: of a new one."
+    for new, old in zip(optimizer.state_dict()["param_groups"], groups, strict=True):
+        if any(new[key] != old[key] for key in old.keys() & new.keys() - {"lr", "initial_lr"}):
+            return "the settings of the optimizer are others"
+    if not optimizer.state:
+        return "the memory of the optimizer is empty"
+    for weight, memory in optimizer.state.items():
+        for name, value in memory.items():
+            if not isinstance(value, torch.Tensor):
+                continue
+            if not torch.isfinite(value).all() or (value.ndim and value.shape != weight.shape):
+                return f"{name} of the optimizer is not finite, or of another shape"
+    return ""
+
+# %% ../../nbs/34_learn.train.ipynb #c028
 def plot_log(log: pd.DataFrame) -> Any:  # as `train_network` returns
     "Return a matplotlib Figure of loss and score over the steps."
     from matplotlib.figure import Figure
@@ -184,7 +221,7 @@ def plot_log(log: pd.DataFrame) -> Any:  # as `train_network` returns
         ax.set(xlabel="step", ylabel=name)
     return figure
 
-# %% ../../nbs/34_learn.train.ipynb #c028
+# %% ../../nbs/34_learn.train.ipynb #c029
 def claim(folder: Path, settings: dict, resume: bool, fabric: Any) -> None:
     "Check that the folder is free, or holds this run; write its settings."
     settings = json.loads(json.dumps(settings))
@@ -205,10 +242,12 @@ def write_run(run, notes: dict, names: list[str], model, optimizer) -> None:
         save_model(model, run.folder / f"{name}.safetensors", **notes)
     state = {"step": notes["step"], "best": run.best, "log": run.log}
     state |= {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+    stream = io.BytesIO()  # torch would tell of a full disk in its own way
+    torch.save(state, stream)
     with atomic(run.folder / "state.pt") as new:
-        torch.save(state, new)
+        new.write_bytes(stream.getbuffer())
 
-# %% ../../nbs/34_learn.train.ipynb #c029
+# %% ../../nbs/34_learn.train.ipynb #c030
 class RunFolder:
     "The log of a training, and the folder in which it is kept; without a folder, the log alone."
 
@@ -249,7 +288,7 @@ class RunFolder:
             notes = {"step": step, "score": None if np.isnan(score) else score, **self.notes}
             write_run(self, notes, names, model, optimizer)
 
-# %% ../../nbs/34_learn.train.ipynb #c031
+# %% ../../nbs/34_learn.train.ipynb #c032
 def numbered_steps(batches, first, config, fabric):
     "Return a progress bar over the batches that are left, prepared by helper processes."
     steps = DataLoader(
@@ -270,7 +309,7 @@ def begin_step(optimizer, step, config):
         group["lr"] = rate
     return rate
 
-# %% ../../nbs/34_learn.train.ipynb #c032
+# %% ../../nbs/34_learn.train.ipynb #c033
 def gradient_step(net, batch, loss, fabric, step, config):
     "Put the gradient of the loss of a batch into the network; return the loss if it is a number."
     x, *rest = fabric.to_device(batch)
@@ -294,7 +333,7 @@ def judge_and_save(run, step, rate, validate, watch, model, optimizer):
     if watch:
         watch(run.table())
 
-# %% ../../nbs/34_learn.train.ipynb #c034
+# %% ../../nbs/34_learn.train.ipynb #c035
 def train_network(
     model: nn.Module,  # with `config`, a dict that describes it
     batches: Callable[[int], Sequence],  # step -> (input, *rest)
@@ -331,21 +370,20 @@ def train_network(
     model.eval()
     return run.table()
 
-# %% ../../nbs/34_learn.train.ipynb #c050
+# %% ../../nbs/34_learn.train.ipynb #c051
 @dataclass(kw_only=True)
 class TrainOptions:
     "What all commands share that train a network."
 
-    devices: int = 1  # that share the items of each batch; above 1 through lightning-fabric
-    workers: int = 0  # processes that prepare batches
+    devices: Annotated[int, (1, 1024)] = 1
+    "that share the items of each batch; above 1 through lightning-fabric"
+    workers: Annotated[int, (0, 256)] = 0  # processes that prepare batches
     precision: Literal["32", "bf16"] = "32"  # bf16: faster where the chip knows it
     resume: bool = True  # go on with the run in the folder; --no-resume: refuse a folder with a run
 
     def check(self) -> None:
         "Raise `InputError` for numbers that cannot be."
-        for name, least in {"devices": 1, "workers": 0, "steps": 1, "every": 1}.items():
-            if getattr(self, name, least) < least:
-                raise InputError(f"{name} {getattr(self, name)}; give {least} or more")
+        check_ranges(self)
 
     def config(self) -> TrainingConfig:
         "Return the TrainingConfig with those of its settings that are among these options."

@@ -386,13 +386,12 @@ EDGE_FEATURES = (
 )
 
 # %% ../../nbs/50_link.features.ipynb #c045
-def edge_features(detections, links, mutual, nodes, pairs):  # of `node_features`, `sister_pairs`
+def edge_features(detections, links, mutual, nodes, pairs, flow):  # of the functions above
     "Return {name: (m,)}: what is known of each link."
     src, dst, lag = links.src, links.dst, links.lag
     size = np.maximum(detections.size[src], 0.5 * detections.typical_size)
     distance = links.distance / size
     step = detections.position[dst] - detections.position[src]
-    flow = local_flow(detections, links, mutual.mutual)[dst] * lag[:, None]
     code = lag.max(initial=0) + 1
     rival_mother = best_rival(distance, dst * code + lag)
     rival_daughter = best_rival(distance, src * code + lag)
@@ -401,7 +400,7 @@ def edge_features(detections, links, mutual, nodes, pairs):  # of `node_features
     return {
         "distance": distance,
         "distance²": distance**2,
-        "distance to flow": row_lengths(step - flow) / size,
+        "distance to flow": row_lengths(step - flow[dst] * lag[:, None]) / size,
         "distance per √frame": distance / np.sqrt(lag),
         "lag is 1": lag == 1,
         "lag is 2": lag == 2,
@@ -458,7 +457,22 @@ class Described(NamedTuple):
         table = pd.DataFrame(self.edges, columns=[f.name for f in EDGE_FEATURES])
         return pd.concat([*ends, table], axis=1)
 
-# %% ../../nbs/50_link.features.ipynb #c054
+# %% ../../nbs/50_link.features.ipynb #c055
+def link_blocks(links, most=50_000):  # Candidates
+    "Return rows of links, about `most` at a time; those from one frame are together."
+    frame = links.frame[links.src]
+    order = np.argsort(frame, kind="stable")
+    first = np.searchsorted(frame[order], frame[order])  # where the links of its frame begin
+    return [np.sort(rows) for rows in np.split(order, np.flatnonzero(np.diff(first // most)) + 1)]
+
+
+def of_links(links, mutual, rows):  # Candidates, their MutualLinks
+    "Return (Candidates, MutualLinks) of some of the links."
+    part = Candidates(links.frame, links.src[rows], links.dst[rows], links.distance[rows])
+    known = mutual._replace(mutual=mutual.mutual[rows], nearest=mutual.nearest[rows])
+    return part, known
+
+# %% ../../nbs/50_link.features.ipynb #c056
 def describe(
     cells: pd.DataFrame,  # the cells table
     links: Candidates,
@@ -466,23 +480,26 @@ def describe(
 ) -> Described:
     "Return the features of all cells and links."
     detections, mutual = Detections.from_cells(cells, movie), mutual_links(links)
-    pairs = sister_pairs(links, mutual.chain)
     nodes = node_features(detections, links, mutual)
-    edges = edge_features(detections, links, mutual, nodes, pairs)
-    nodes["division misfit"] = np.minimum(division_misfit(detections, links, pairs), 3)
-    return Described(
-        links,
-        stack_features(NODE_FEATURES, nodes).astype(np.float32),
-        stack_features(EDGE_FEATURES, edges).clip(-10, 10).astype(np.float32),
-    )
+    flow = local_flow(detections, links, mutual.mutual)
+    misfit = np.full(len(detections), 3.0)
+    edges = np.empty((len(links.src), len(EDGE_FEATURES)), np.float32)
+    for rows in link_blocks(links):
+        part, known = of_links(links, mutual, rows)
+        pairs = sister_pairs(part, known.chain)
+        columns = edge_features(detections, part, known, nodes, pairs, flow)
+        edges[rows] = stack_features(EDGE_FEATURES, columns).clip(-10, 10)
+        misfit = np.minimum(misfit, division_misfit(detections, part, pairs))
+    nodes["division misfit"] = misfit
+    return Described(links, stack_features(NODE_FEATURES, nodes).astype(np.float32), edges)
 
-# %% ../../nbs/50_link.features.ipynb #c057
+# %% ../../nbs/50_link.features.ipynb #c059
 def feature_scale(tables):  # arrays (n, k)
     "Return (mean, deviation), (k,) each, of several tables together; deviation at least .001."
     x = np.concatenate(tables)
     return x.mean(0), np.maximum(x.std(0), 1e-3)
 
-# %% ../../nbs/50_link.features.ipynb #c060
+# %% ../../nbs/50_link.features.ipynb #c062
 def length_powers(features):  # Features
     "Return by which power of a length each Feature grows: 0, 1, or 2 for an area."
     kinds = {"length": 1.0, "area": 2.0}

@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cosine_similarity, cross_entropy
 from tyro.conf import Positional, arg
 
+from ..files import MovieOptions
 from ..learn.store import load_model, save_model
 from ..learn.train import TrainOptions, train_network
 from celltrack.link.features import (
@@ -343,9 +344,8 @@ class Vary(NamedTuple):
         length = float(np.exp(rng.normal(0, self.scale)))
         missing = {kind for kind in DROPPED_KINDS if rng.random() < self.drop}
         new = {}
-        for k, (name, features) in enumerate(
-            {"nodes": NODE_FEATURES, "edges": EDGE_FEATURES}.items()
-        ):
+        described = {"nodes": NODE_FEATURES, "edges": EDGE_FEATURES}
+        for k, (name, features) in enumerate(described.items()):
             x = getattr(window, name).numpy()
             factor = (length ** length_powers(features)).astype(np.float32)
             noise = self.noise * self.deviations[k] * rng.normal(size=x.shape)
@@ -371,9 +371,7 @@ class WindowSampler:
         slicers = [[WindowSlicer(x) for x in examples if len(x.is_true)] for examples in movies]
         self.slicers = [of_movie for of_movie in slicers if of_movie]
         if not self.slicers:
-            raise InputError(
-                "examples: no movie with candidate links. Give movies with cells in several frames"
-            )
+            raise InputError("examples: no candidate links. Give cells in several frames")
         self.frames, self.batch, self.seed = frames, batch, seed
         weight = np.sqrt([sum(len(s.cells) for s in of_movie) for of_movie in self.slicers])
         self.share = weight / weight.sum()
@@ -385,17 +383,27 @@ class WindowSampler:
     def __call__(self, step):
         "Return the batch of a step: the same step gives the same windows."
         rng = np.random.default_rng([self.seed, step])
-        found = WindowBatch()
-        while len(found) < self.batch:
-            of_movie = self.slicers[rng.choice(len(self.slicers), p=self.share)]
-            slicer = of_movie[rng.integers(len(of_movie))]
-            first = rng.integers(-self.frames // 2, max(slicer.last + 1 - self.frames // 2, 1))
-            window = slicer(first, first + self.frames)[0]
-            if len(window.src) and window.mother_known.any():
-                found.append(self.vary(window, rng))
+        found = draw_windows(self, rng)
         return [found, found]
 
-# %% ../../nbs/53_link.gnn.ipynb #c040
+# %% ../../nbs/53_link.gnn.ipynb #c038
+def draw_windows(sampler, rng):  # a WindowSampler; numpy's generator of a step
+    "Return a WindowBatch of windows that have links which are known to be true or false."
+    found = WindowBatch()
+    for _ in range(1000 * sampler.batch):  # many a window has no such link
+        of_movie = sampler.slicers[rng.choice(len(sampler.slicers), p=sampler.share)]
+        slicer = of_movie[rng.integers(len(of_movie))]
+        middle = sampler.frames // 2
+        first = rng.integers(-sampler.frames // 2, max(slicer.last + 1 - middle, 1))
+        window = slicer(first, first + sampler.frames)[0]
+        if len(window.src) and window.mother_known.any():
+            found.append(sampler.vary(window, rng))
+        if len(found) == sampler.batch:
+            return found
+    hardly = f"hardly a window of {sampler.frames} frames has a link known to be true or false"
+    raise InputError(f"examples: {hardly}. Give longer windows, or movies with more tracks")
+
+# %% ../../nbs/53_link.gnn.ipynb #c041
 class Logits(NamedTuple):
     "What a LinkNet returned, by its parts."
 
@@ -422,7 +430,7 @@ def masked_mean(x, use):  # (n,), bool (n,)
     "Return the mean of x over the cells in use; 0 where there is none."
     return (x * use).sum() / use.sum().clamp(min=1)
 
-# %% ../../nbs/53_link.gnn.ipynb #c041
+# %% ../../nbs/53_link.gnn.ipynb #c042
 def mother_loss(link, appear, window):  # logits, the joined Window
     "Return the mean of -log(probability of the true mother) over the cells that count."
     link, appear = mother_log_probabilities(link, appear, window.dst)
@@ -438,7 +446,7 @@ def daughter_loss(daughters, window):
     each = cross_entropy(daughters, window.daughters, reduction="none")
     return masked_mean(each, window.daughters_known)
 
-# %% ../../nbs/53_link.gnn.ipynb #c042
+# %% ../../nbs/53_link.gnn.ipynb #c043
 def lineage_loss(y: torch.Tensor, windows: WindowBatch, share: float = 0.5) -> torch.Tensor:
     "Return the loss of mothers plus `share` times that of daughters; `y` is what LinkNet returned."
     window = windows.joined()
@@ -446,7 +454,7 @@ def lineage_loss(y: torch.Tensor, windows: WindowBatch, share: float = 0.5) -> t
     mothers = mother_loss(logits.link, logits.appear, window)
     return mothers + share * daughter_loss(logits.daughters, window)
 
-# %% ../../nbs/53_link.gnn.ipynb #c045
+# %% ../../nbs/53_link.gnn.ipynb #c046
 class LinkProbabilities(NamedTuple):
     "Probabilities of a movie's candidates and cells."
 
@@ -470,15 +478,15 @@ def predict_windows(net, slicer) -> Iterator[Predicted]:
     "Yield what a LinkNet says of windows that overlap by half."
     frames = net.config["frames"]
     for first in range(-frames // 2, slicer.last + 1, frames // 2):
-        window, rows, links = slicer(first, first + frames)
-        if len(rows) == 0:
+        if len(slicer.rows(first, first + frames)[0]) == 0:
             continue
+        window, rows, links = slicer(first, first + frames)
         since = slicer.example.described.links.frame[rows] - first
         trust = 1e-3 + np.minimum(since, frames - 1 - since)
         logits = split_logits(net(WindowBatch([window])), window)
         yield Predicted(window, rows, links, trust, logits)
 
-# %% ../../nbs/53_link.gnn.ipynb #c046
+# %% ../../nbs/53_link.gnn.ipynb #c047
 def predict_links(net: LinkNet, described: Described) -> LinkProbabilities:
     "Return the LinkProbabilities of all candidates of a movie: the mean over windows."
     n, m = len(described.links.frame), len(described.links.src)
@@ -501,7 +509,7 @@ def predict_links(net: LinkNet, described: Described) -> LinkProbabilities:
         daughters / np.maximum(weight, 1e-12)[:, None],
     )
 
-# %% ../../nbs/53_link.gnn.ipynb #c049
+# %% ../../nbs/53_link.gnn.ipynb #c050
 def link_scores(net, examples):  # LinkNet, Examples
     "Return precision, recall and F1 of links and of divisions; NaN where there is none."
     found = [(predict_links(net, x.described), x) for x in examples]
@@ -528,39 +536,37 @@ def calibrate(net, examples):  # LinkNet, Examples held out
                 mothers = mother_loss(logits.link / t, logits.appear / t, window)
                 daughters = daughter_loss(logits.daughters / t, window)
                 loss[:, k] += np.array([float(mothers), float(daughters)]) * len(window.nodes)
-    best = torch.tensor(temperatures[loss.argmin(1)], dtype=torch.float32)
-    net.temperature.copy_(best)
-    return best.tolist()
+    net.temperature.copy_(torch.tensor(temperatures[loss.argmin(1)]))
+    return net.temperature.tolist()
 
-# %% ../../nbs/53_link.gnn.ipynb #c057
+# %% ../../nbs/53_link.gnn.ipynb #c058
 @dataclass
-class TrainGnn(TrainOptions):
+class TrainGnn(TrainOptions, MovieOptions):
     "Train a network to link, on movies with tracks; given again, a stopped run goes on."
 
     data: Positional[Annotated[list[Path], arg(metavar="DATA ...", help_behavior_hint="")]]
     "movies' folders (01, with 01_GT beside it), or names such as DIC-C2DH-HeLa/01"
     out: Path = Path("gnn")  # folder of the run
-    labels: str | None = None
-    "masks beside each movie to take the cells from; default: 01_ST/SEG, else those of the truth"
-    simulated: int = 12  # movies made besides, of cells that differ in number, speed and crowding
-    held: float = 0.25  # share of each movie, at its end, for validation; 0: learn from everything
-    width: int = 32  # of the network
-    depth: int = 2  # message passing layers
-    frames: int = 12  # of a window
-    each: int = 1  # windows in a batch
-    noise: float = 0.3  # on every number, in deviations
-    steps: int = 2500  # batches
-    rate: float = 2e-3  # largest learning rate
-    decay: float = 1e-2  # weight decay
-    every: int = 250  # steps from one validation and backup to the next
-    seed: int = 0
+    labels: str | None = None  # masks beside each movie; default: 01_ST/SEG, else the truth's
+    simulated: Annotated[int, (0, 10_000)] = 12  # movies made besides, of different cells
+    held: Annotated[float, (0.0, 0.99)] = 0.25  # share at each movie's end for validation, or 0
+    width: Annotated[int, (1, 4096)] = 32  # of the network
+    depth: Annotated[int, (0, 64)] = 2  # message passing layers
+    frames: Annotated[int, (2, 10_000)] = 12  # of a window
+    each: Annotated[int, (1, 1024)] = 1  # windows in a batch
+    noise: Annotated[float, (0.0, 100.0)] = 0.3  # on every number, in deviations
+    steps: Annotated[int, (1, 10**8)] = 2500  # batches
+    rate: Annotated[float, (1e-9, 1.0)] = 2e-3  # largest learning rate
+    decay: Annotated[float, (0.0, 1e3)] = 1e-2  # weight decay
+    every: Annotated[int, (1, 10**8)] = 250  # steps from one validation and backup to the next
+    seed: Annotated[int, (0, 2**31)] = 0
 
     def run(self) -> None:
         "Train, and print the scores on what was held out."
         scores = train_gnn(self)
         print(f"{self.out}: " + ", ".join(f"{k} {v:.3f}" for k, v in scores.items()))
 
-# %% ../../nbs/53_link.gnn.ipynb #c058
+# %% ../../nbs/53_link.gnn.ipynb #c059
 def train_link_net(movies, held_out, options, notes=None):
     "Return a LinkNet trained on Examples of each movie, and calibrated on those held out."
     torch.manual_seed(options.seed)
@@ -578,13 +584,12 @@ def train_link_net(movies, held_out, options, notes=None):
         calibrate(net, held_out)
     return net
 
-# %% ../../nbs/53_link.gnn.ipynb #c059
+# %% ../../nbs/53_link.gnn.ipynb #c060
 def train_gnn(options):  # a TrainGnn
     "Read the movies, train or go on, write `gnn.safetensors`; return the scores on the held-out."
-    if not 0 <= options.held < 1:
-        raise InputError(f"held {options.held}; give a share from 0 to below 1")
     options.check()
-    real = [read_links(path, options.labels) for path in options.data]  # refused, if at all, first
+    told = options.reading()
+    real = [read_links(path, options.labels, **told) for path in options.data]  # refused first
     movies = [augmented_examples(*simulated_links(k), seed=k) for k in range(options.simulated)]
     held_out = []
     for cells, links, movie in real:
@@ -593,26 +598,22 @@ def train_gnn(options):  # a TrainGnn
         movies.append(augmented_examples(*cut_frames(cells, links, 0, middle), movie))
         if options.held:
             held_out += augmented_examples(*cut_frames(cells, links, middle, last), movie)[:2]
-    notes = {
-        "movies": [Path(p).name for p in options.data],
-        "simulated": options.simulated,
-        "cells": sum(len(x.has_mother) for examples in movies for x in examples),
-    }
+    count = sum(len(x.has_mother) for examples in movies for x in examples)
+    notes = {"movies": [Path(p).name for p in options.data], "simulated": options.simulated}
+    notes["cells"] = count
     net = train_link_net(movies, held_out, options, notes)
     scores = link_scores(net, held_out) if held_out else {}
     save_model(net, Path(options.out) / "gnn.safetensors", **notes, scores=scores)
     return scores
 
-# %% ../../nbs/53_link.gnn.ipynb #c060
+# %% ../../nbs/53_link.gnn.ipynb #c061
 def open_link_net(net: str | Path | LinkNet = "gnn") -> LinkNet:
     "Return the network of shipped weights by name, of others by path or folder; or the one given."
     if not isinstance(net, (str, Path)):
         return net
     path = Path(net) / "gnn.safetensors" if Path(net).is_dir() else net
-    found: Any = load_model(path)[0]
-    kind = found.config["kind"]
-    if kind != "LinkNet":
-        raise InputError(
-            f"{net}: weights of {kind}, not of LinkNet. Give those of `celltrack train-gnn`"
-        )
+    found: Any = load_model(path, ["LinkNet"])[0]
+    wanted = len(NODE_FEATURES), len(EDGE_FEATURES)
+    if (found.config["nodes"], found.config["edges"]) != wanted:
+        raise InputError(f"{net}: a LinkNet of other features than chapter 50's. Train it anew")
     return found

@@ -125,6 +125,8 @@ class Search(NamedTuple):
         found = [NO_PAIRS]
         for t in range(1, len(rows)):
             now = rows[t]
+            if len(now) == 0:
+                continue
             pairs = self.between(rows[t - 1], now, k)
             found.append(pairs)
             src, dst = close_partners(pairs, close)
@@ -253,9 +255,9 @@ def moved_at_random(cells, copies, rng):
     return copies
 
 # %% ../../nbs/52_link.graph.ipynb #c050
-def read_links(path, labels=None):  # 01 or a name; folder of masks beside it
+def read_links(path, labels=None, **reading):  # 01 or a name; folder of masks beside it
     "Return (cells, true links, movie) of a movie with its truth beside it."
-    sequence = open_sequence(path, labels)
+    sequence = open_sequence(path, labels, **reading)
     tables = overlaps(sequence.truth.labels, sequence.labels)
     return sequence.cells, true_links(sequence.cells, sequence.truth, tables), sequence.movie
 

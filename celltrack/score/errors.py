@@ -18,9 +18,10 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 from tyro.conf import Positional, arg
 
+from ..files import MovieOptions
 from ..formats.dataset import find_movie, open_sequence
 from ..measure import measure_movie
-from ..movie import InputError, LazyFrames, Movie, atomic, contrast_limits
+from ..movie import InputError, LazyFrames, Movie, atomic, check_ranges, contrast_limits
 from celltrack.score.ctc import (
     OPERATIONS,
     in_field,
@@ -422,7 +423,7 @@ def damage_tracks(
 
 # %% ../../nbs/26_score.errors.ipynb #c052
 @dataclass
-class ScoreFiles:
+class ScoreFiles(MovieOptions):
     "Score results against truth, in one table; several sequences are also averaged and pooled."
 
     pairs: Positional[
@@ -435,8 +436,10 @@ class ScoreFiles:
     markdown: Path | None = None  # write the table here
     picture: Path | None = None  # draw the scores here, a PNG
     interval: Literal["none", "sequences", "tracks"] = "none"  # bootstrap; of several pairs: pooled
-    tolerance: int = 1  # frames by which a division, death or birth may be early or late
-    field: int = 0  # leave out cells that lie wholly in a border of so many pixels
+    tolerance: Annotated[int, (0, 10_000)] = 1
+    "frames by which a division, death or birth may be early or late"
+    field: Annotated[int, (0, 100_000)] = 0
+    "leave out cells that lie wholly in a border of so many pixels"
     official: bool = False  # TF, BIO and OP_CLB as the challenge's program: label order matters
 
     def run(self) -> None:
@@ -475,7 +478,7 @@ def score_folders(command, pair, name):  # a ScoreFiles; folders; of this pair
         errors = "no wrong event" if table.empty else table.to_string(index=False)
     if command.gallery:
         folder = command.gallery / name if len(command.pairs) > 1 else command.gallery
-        movie = open_sequence(pair[0]).movie
+        movie = open_sequence(pair[0], **command.reading()).movie
         error_gallery(movie, truth, result, tables, folder, tolerance=tolerance)
     return scores, counts, errors
 
@@ -496,10 +499,9 @@ def write_scores(command, text, shown, several, ends):
 # %% ../../nbs/26_score.errors.ipynb #c054
 def check_options(command):  # a ScoreFiles
     "Raise `InputError` where options cannot be followed, before anything is written."
+    check_ranges(command)
     if not command.pairs:
         raise InputError("nothing to score. Give TRUTH RESULT, folders such as 01_GT 01_RES")
-    if command.field < 0:
-        raise InputError(f"field is {command.field}. Give 0 or more pixels")
     if command.interval == "sequences" and len(command.pairs) < 2:
         raise InputError(
             "an interval over sequences needs several. Give more pairs, or --interval tracks"

@@ -10,6 +10,7 @@ __all__ = ['score_tracks', 'read_pair', 'score_table', 'dot_plot', 'pool_scores'
 import math
 import re
 from collections.abc import Callable, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,19 @@ from ..tracks import Tracks, make_lineage
 FAMILIES: tuple[Family, ...] = (CHALLENGE, MOT, HOTA, EVENTS, LINKS)  # in the order of the table
 
 # %% ../../nbs/24_score.panel.ipynb #c012
+def check_comparison(comparison: Comparison) -> None:
+    "Raise `InputError` for options of a Comparison that cannot be."
+    for name, unit in {"tolerance": "frames", "margin": "pixels"}.items():
+        value = getattr(comparison, name)
+        if not (isinstance(value, Real) and 0 <= float(value) < math.inf):
+            raise InputError(f"{name} is {value!r}. Give 0 or more {unit}")
+    for name in ("masks", "overlaps"):
+        value = getattr(comparison, name)
+        if not (value is None or hasattr(value, "shape") or isinstance(value, (list, tuple))):
+            found = f"{name} is a {type(value).__name__}"
+            raise InputError(f"{found}. Give label images, or a list of the Overlap of each frame")
+
+# %% ../../nbs/24_score.panel.ipynb #c013
 def score_tracks(
     truth: Tracks,  # with labels
     result: Tracks,  # with labels
@@ -67,12 +81,13 @@ def score_tracks(
         margin=margin,
         official=official,
     )
+    check_comparison(comparison)
     counts: dict[str, Any] = {}
     for family in FAMILIES:
         counts |= family.counts(comparison)
     return scores_from(counts, tolerance)
 
-# %% ../../nbs/24_score.panel.ipynb #c013
+# %% ../../nbs/24_score.panel.ipynb #c014
 def scores_from(counts, tolerance=1):  # of `score_tracks`, or several added up
     "Return all scores that follow from counts that were made with a tolerance."
     scores = Scores({})
@@ -80,7 +95,7 @@ def scores_from(counts, tolerance=1):  # of `score_tracks`, or several added up
         scores += family.scores(counts, tolerance)
     return scores
 
-# %% ../../nbs/24_score.panel.ipynb #c022
+# %% ../../nbs/24_score.panel.ipynb #c023
 def read_pair(
     truth: str | Path,  # a folder such as 01_GT
     result: str | Path,  # a folder such as 01_RES
@@ -113,7 +128,7 @@ def read_pair(
     tracks = tracks_from_tables(other_folder, b, other_table, tables, "result", result_edges)
     return true_tracks, tracks, tables, masks or None
 
-# %% ../../nbs/24_score.panel.ipynb #c023
+# %% ../../nbs/24_score.panel.ipynb #c024
 def open_tracks(folder):
     "Return (folder, label Movie, path of the track table) without reading images."
     folder, path, kind = track_folder(folder)
@@ -149,7 +164,7 @@ def tracks_from_tables(folder, labels, path, overlaps, side, edges):  # edges: l
     parents = dict(zip(table.track, table.parent, strict=True))
     return Tracks(cells, make_lineage(cells, parents), labels, max_children=None)
 
-# %% ../../nbs/24_score.panel.ipynb #c026
+# %% ../../nbs/24_score.panel.ipynb #c027
 def metric_of(name):
     "Return the Metric of a score: BC(1) is BC(i)."
     known = {metric.name: metric for family in FAMILIES for metric in family.metrics}
@@ -168,7 +183,7 @@ def as_markdown(frame):  # of `score_table`, or any other
     frame = frame.astype(object).where(frame.notna(), None)
     return frame.to_markdown(index=False, floatfmt=".4f", missingval="–")
 
-# %% ../../nbs/24_score.panel.ipynb #c027
+# %% ../../nbs/24_score.panel.ipynb #c028
 def score_table(
     scores: Scores | Sequence[Scores],  # one or several; counts are those of the last
     intervals: pd.DataFrame | None = None,  # of the last, from `bootstrap`
@@ -199,7 +214,7 @@ def _beside(name, several):
     why = dict.fromkeys(f"undefined: {s.reasons[name]}" for s in several if name in s.reasons)
     return "; ".join(([counts] if counts and name not in last.reasons else []) + [*why])
 
-# %% ../../nbs/24_score.panel.ipynb #c030
+# %% ../../nbs/24_score.panel.ipynb #c031
 def dot_plot(
     scores: Scores | Sequence[Scores],  # one or several
     intervals: Sequence[pd.DataFrame | None] | None = None,  # of each, from `bootstrap`
@@ -225,7 +240,7 @@ def dot_plot(
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
     return figure
 
-# %% ../../nbs/24_score.panel.ipynb #c035
+# %% ../../nbs/24_score.panel.ipynb #c036
 def pool_scores(
     several: Sequence[Scores],  # of `score_tracks`, one per movie
 ) -> Scores:
@@ -245,7 +260,7 @@ def average_scores(
     means = {str(name): value for name, value in values.mean().items()}
     return Scores(means, counts, reasons, "mean")
 
-# %% ../../nbs/24_score.panel.ipynb #c036
+# %% ../../nbs/24_score.panel.ipynb #c037
 def common_tolerance(several):
     "Return the tolerance all these Scores were counted with; `InputError` where they differ."
     found = {int(k[3:-1]) for s in several for k in s.values if k.startswith("BC(")}
@@ -255,7 +270,7 @@ def common_tolerance(several):
         )
     return found.pop()
 
-# %% ../../nbs/24_score.panel.ipynb #c039
+# %% ../../nbs/24_score.panel.ipynb #c040
 def track_owners(comparison):
     """Return {"truth": owner of each node, "result": owner of each node}: a true track, from 0.
 
@@ -282,7 +297,7 @@ def sums_over_tracks(comparison) -> Callable:
 
     return add
 
-# %% ../../nbs/24_score.panel.ipynb #c040
+# %% ../../nbs/24_score.panel.ipynb #c041
 def counts_by_track(
     truth: Tracks,  # this and all that follow as in `score_tracks`
     result: Tracks,
@@ -295,6 +310,7 @@ def counts_by_track(
     comparison = Comparison(
         truth, result, overlaps, tolerance=tolerance, matching=matching, margin=margin
     )
+    check_comparison(comparison)
     add = sums_over_tracks(comparison)
     counts: dict[str, np.ndarray] = {}
     for family in FAMILIES:
@@ -302,7 +318,7 @@ def counts_by_track(
             counts |= family.track_counts(comparison, add)
     return counts
 
-# %% ../../nbs/24_score.panel.ipynb #c043
+# %% ../../nbs/24_score.panel.ipynb #c044
 def bootstrap(
     parts: Sequence,  # Scores, one per sequence; or of what `counts_by_track` returns
     repeats: int = 1000,  # resamplings
@@ -334,7 +350,7 @@ def bootstrap(
     ends = ends.set_axis(["low", "high"], axis=1).assign(reason=pd.Series(reasons))
     return ends.where(ends.reason == "", ends.assign(low=math.nan, high=math.nan))
 
-# %% ../../nbs/24_score.panel.ipynb #c044
+# %% ../../nbs/24_score.panel.ipynb #c045
 def stacked_counts(several):  # Scores, one per sequence
     "Return {count: array (sequences, ...)}; arrays of unequal length end in zeros."
     zero = {k: v * 0 for k, v in add_counts([s.counts for s in several]).items()}

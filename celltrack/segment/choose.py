@@ -9,10 +9,10 @@ __all__ = ['SEGMENTERS', 'open_segmenter', 'segment_movie', 'Segment']
 import inspect
 import json
 import logging
-import tempfile
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, is_dataclass
+from numbers import Real
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Annotated, Any, Literal
@@ -20,9 +20,11 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from tyro.conf import Positional, arg
 
+from ..files import MovieOptions, read_json, read_movie
 from ..formats.ctc import write_masks
 from ..formats.dataset import find_movie
-from ..movie import InputError, Movie, atomic, read_image, read_movie
+from ..labels import read_labels
+from ..movie import InputError, Movie, atomic, check_ranges, scratch_folder
 from ..score.overlap import frame_overlap, seg
 from .classic import Classic, naming
 
@@ -38,7 +40,11 @@ def classic(
     diameter: float | None = None,  # of a cell, in pixels of the finest axis; None: found
 ) -> Classic:
     "Return chapter 30's segmenter, told the diameter of a cell instead of its radius."
-    return Classic(modality, diameter and diameter / 2)
+    if diameter is None:
+        return Classic(modality)
+    if not isinstance(diameter, Real) or not 0 < diameter < np.inf:
+        raise InputError(f"diameter {diameter}; give a positive number of pixels")
+    return Classic(modality, diameter / 2)
 
 # %% ../../nbs/39_segment.choose.ipynb #c019
 def accepted_options(maker: Callable) -> tuple[list[str], bool]:  # a function or a class
@@ -160,12 +166,11 @@ def refuse_other(record: Path, movie: Path) -> None:  # record: a JSON file, per
     "Raise `InputError` if the record of a run tells of another movie."
     if not record.exists():
         return
-    try:
-        source = json.loads(record.read_text(encoding="utf-8")).get("source")
-    except (ValueError, AttributeError) as error:
-        raise InputError(
-            f"{record}: no record of a run ({error}). Give another --out, or remove it"
-        ) from None
+    advice = "Give another --out, or remove it"
+    found = read_json(record, advice)
+    if not isinstance(found, dict):
+        raise InputError(f"{record}: no record of a run. {advice}")
+    source = found.get("source")
     if source is None:
         raise InputError(
             f"{record}: does not say where its movie lies (an older celltrack wrote it). "
@@ -179,7 +184,7 @@ def refuse_other(record: Path, movie: Path) -> None:  # record: a JSON file, per
 
 # %% ../../nbs/39_segment.choose.ipynb #c052
 @dataclass
-class Segment:
+class Segment(MovieOptions):
     "Find the cells of movies or single images; write label images and a picture of one frame."
 
     movies: Positional[Annotated[list[Path], arg(metavar="MOVIE ...", help_behavior_hint="")]]
@@ -187,16 +192,18 @@ class Segment:
     out: Path = Path("segmented")  # folder for the results, one folder per movie in it
     model: str = "auto"
     "generalist (the network in the box), classic, or weights of your own: a file or a run's folder"
-    diameter: float | None = None
+    diameter: Annotated[float | None, (1.0, 10_000.0)] = None
     "of a typical cell, in pixels (of the finest axis in 3D); None: found in the movie"
     refine: bool = False  # split a cell where the frames before and after show two
     test_time_augmentation: bool = False  # mean over mirror images: four times the work
     modality: Literal["auto", "nuclei", "phase", "dic"] = "auto"  # for --model classic
-    spacing: list[float] | None = None  # size of a pixel along each axis; None: as the file says
+    spacing: Annotated[list[float] | None, (1e-9, 1e9)] = None
+    "size of a pixel along each axis; None: as the file says"
     truth: Path | None = None  # label image of a single image, to be shown beside the result
 
     def run(self) -> None:
         "Segment each movie."
+        check_ranges(self)
         found = result_folders(self.movies, self.out)
         for path, folder in found:
             refuse_other(folder.with_name(folder.name + ".json"), path)
@@ -238,16 +245,16 @@ def write_json(path: Path, record: dict) -> None:
 # %% ../../nbs/39_segment.choose.ipynb #c054
 def segment_files(command: Segment, path: Path, folder: Path) -> str:
     "Segment one movie; write its masks, a picture and a record; return what to print."
-    movie = read_movie(path, command.spacing)
+    movie = read_movie(path, command.spacing, **command.reading())
     if command.truth and len(movie) > 1:
         raise InputError(
             f"{movie.name}: {len(movie)} frames; --truth is for a single image. "
             "Use `celltrack score`"
         )
-    truth = read_image(command.truth) if command.truth else None
+    truth = read_labels(command.truth, movie)[0] if command.truth else None
     segmenter = open_segmenter(command.model, movie, **segmenter_options(command))
-    with tempfile.TemporaryDirectory() as scratch:
-        labels = segment_movie(movie, segmenter, Path(scratch))
+    with scratch_folder() as scratch:
+        labels = segment_movie(movie, segmenter, scratch)
         counts = write_counted(_refined(labels) if command.refine else labels, folder)
         first = labels[0]
     for t, count in enumerate(counts, movie.first):

@@ -10,6 +10,7 @@ import contextlib
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
@@ -288,7 +289,12 @@ def standard(frame: np.ndarray) -> np.ndarray:
             "Repair or remove the frame"
         )
     frame = frame.astype(np.float64)
-    return ((frame - np.median(frame)) / (frame.std() or 1)).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = frame.std()
+    if not np.isfinite(spread):
+        found = f"gray values from {frame.min():g} to {frame.max():g}"
+        raise InputError(f"{found} are too large to be compared. Repair or remove the frame")
+    return ((frame - np.median(frame)) / (spread or 1)).astype(np.float32)
 
 # %% ../../nbs/30_segment.classic.ipynb #c057
 @dataclass
@@ -396,8 +402,18 @@ def standard_at(movie: Any, t: int) -> np.ndarray:
         return standard(frame)
 
 
+def check_length(what: str, value: Any, shape: Sequence[int]) -> None:  # of a frame
+    "Raise `InputError` unless a radius or diameter is a number, and not absurd for the frame."
+    most = max(1000, 10 * max(shape))
+    if not (isinstance(value, Real) and 0.5 <= float(value) <= most):
+        found = f"{what} {value!r} for frames of {tuple(shape)}"
+        raise InputError(f"{found}; give pixels, from 0.5 to {most}")
+
+
 def decide(segmenter: "Classic", frames: list[np.ndarray]) -> None:  # standardised frames
     "Set modality, sign and radius of a segmenter where they are open."
+    if segmenter.radius is not None:
+        check_length("radius (half the diameter)", segmenter.radius, frames[0].shape)
     scale = scale_of(segmenter.spacing, frames[0].ndim)
     tails = blob_tails(frames, scale)
     modality = segmenter.modality
@@ -415,6 +431,7 @@ def decide(segmenter: "Classic", frames: list[np.ndarray]) -> None:  # standardi
 def find_cells(segmenter: "Classic", flat: np.ndarray) -> np.ndarray:  # a standardised frame
     "Return the label image of a frame; a large cell is found in a frame of block means."
     radius = segmenter.radius or 1.0
+    check_length("radius (half the diameter)", radius, flat.shape)
     scale = scale_of(segmenter.spacing, flat.ndim)
     factors = factors_of(flat.shape, radius // 25, scale)
     coarse = [s * k for s, k in zip(scale, factors, strict=True)]
@@ -440,7 +457,8 @@ class Classic:
 
     def __post_init__(self):
         preset(self.modality, self.parameters)
-        if self.radius is not None and not (np.isfinite(self.radius) and self.radius > 0):
+        known = isinstance(self.radius, Real) and np.isfinite(self.radius) and self.radius > 0
+        if self.radius is not None and not known:
             raise InputError(f"radius {self.radius}; give a positive number")
 
     def __str__(self):

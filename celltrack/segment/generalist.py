@@ -16,6 +16,7 @@ import torch
 from scipy import ndimage
 from tyro.conf import Positional, arg
 
+from ..files import MovieOptions
 from ..formats.ctc import annotated_images
 from ..formats.dataset import Sequence, find_movie, open_sequence
 from ..learn.store import find_weights, load_model, save_model
@@ -34,7 +35,7 @@ from celltrack.segment.augment import (
     split_space,
     split_time,
 )
-from .predict import PARAMETERS, predict_maps, to_cells
+from .predict import PARAMETERS, SEGMENTING, predict_maps, to_cells
 from .unet import UNet, UNet2015, cell_loss
 from ..simulate import simulate_movie
 
@@ -65,6 +66,9 @@ def annotations(sequence: Sequence) -> dict[int, tuple[np.ndarray, np.ndarray | 
     named = sequence.files[sequence.files.kind == "labels"]
     if len(named):
         return {image.frame: (image.labels, None) for image in annotated_images(named)}
+    if sequence.detections is not None:  # a stack
+        first = 0 if sequence.movie is None else sequence.movie.first
+        return {t: (image, None) for t, image in enumerate(sequence.detections, first)}
     silver, gold, markers = (
         {image.frame: image for image in images}
         for images in (sequence.silver, sequence.gold, sequence.markers)
@@ -92,9 +96,10 @@ def read_source(
     path: str | Path,  # of the movie, or its name
     labels: str | None = None,  # folder of label images, or its name beside the movie
     diameter: float | None = None,  # of a typical cell, pixels; default: measured on the labels
+    **reading: Any,  # axes, channel, missing, files: as for `read_movie`
 ) -> Source:
     "Return the Source of an annotated movie."
-    sequence = open_sequence(path, labels)
+    sequence = open_sequence(path, labels, **reading)
     movie = sequence.movie
     if movie is None:
         raise InputError(f"{sequence.name}: no images. Get them: celltrack download {path}")
@@ -229,32 +234,35 @@ def fit_parameters(
 
 # %% ../../nbs/37_segment.generalist.ipynb #c041
 @dataclass
-class TrainUnet(TrainOptions):
+class TrainUnet(TrainOptions, MovieOptions):
     "Train a segmentation network on annotated movies; given again, a stopped run goes on."
 
     data: Positional[Annotated[list[Path], arg(metavar="DATA ...", help_behavior_hint="")]]
     "movies' folders (01, with 01_ST/SEG or 01_GT/SEG beside it), or names such as DIC-C2DH-HeLa/01"
     out: Path = Path("run")  # folder of the run
     labels: str | None = None  # folder of label images, or its name beside each movie
-    diameter: float | None = None  # of a typical cell, in pixels; None: measured on the labels
+    diameter: Annotated[float | None, (3.0, 10_000.0)] = None
+    "of a typical cell, in pixels; None: measured on the labels"
     validate: list[Path] = field(default_factory=list)
     "movies to validate on; none: a share of each"
-    held: float = 0.25  # that share; 0: no validation, learn from everything
-    gap: int = 3  # frames (split time) or NORMAL pixels (split space) that nobody uses
+    held: Annotated[float, (0.0, 0.99)] = 0.25
+    "that share; 0: no validation, learn from everything"
+    gap: Annotated[int, (0, 10_000)] = 3
+    "frames (split time) or NORMAL pixels (split space) that nobody uses"
     split: Literal["time", "space"] = "time"
     "held out: the last frames, or the right of every frame"
     start: str | None = None  # weights to begin with: generalist, a file, or the folder of a run
     network: Literal["compact", "2015"] = "compact"
-    crops: int = 2  # of each movie in a batch
-    simulated: int = 4  # crops of simulated movies in a batch
-    size: int = 128  # of a crop, in pixels; a typical cell has 24
+    crops: Annotated[int, (1, 4096)] = 2  # of each movie in a batch
+    simulated: Annotated[int, (0, 4096)] = 4  # crops of simulated movies in a batch
+    size: Annotated[int, (16, 8192)] = 128  # of a crop, in pixels; a typical cell has 24
     augment: bool = True  # bend, turn, zoom, blur ... every crop
-    border: float = 5.0  # w0 of the border weights
-    steps: int = 2000  # batches
-    rate: float = 2e-3  # largest learning rate
+    border: Annotated[float, (0.0, 1e6)] = 5.0  # w0 of the border weights
+    steps: Annotated[int, (1, 10**8)] = 2000  # batches
+    rate: Annotated[float, (1e-9, 1.0)] = 2e-3  # largest learning rate
     optimizer: Literal["adamw", "sgd"] = "adamw"  # sgd: with momentum .99
-    every: int = 250  # steps from one validation and backup to the next
-    seed: int = 0
+    every: Annotated[int, (1, 10**8)] = 250  # steps from one validation and backup to the next
+    seed: Annotated[int, (0, 2**31)] = 0
 
     def run(self) -> None:
         "Run the command."
@@ -281,6 +289,7 @@ def train_segmenter(
     "Train the network of these options, or go on; return the Fabric that it was trained with."
     torch.manual_seed(options.seed)
     model, fabric = model_of(options), options.open_fabric()
+    check_size(model, options.size)
     groups = [([source], options.crops) for source in learn]
     if options.simulated:
         groups.append((simulated_sources(), options.simulated))
@@ -301,14 +310,17 @@ def train_segmenter(
     return fabric
 
 # %% ../../nbs/37_segment.generalist.ipynb #c043
+def check_size(model: Any, size: int) -> None:
+    "Raise `InputError` for a size of crops that the output of a network cannot have."
+    fits = [n for n in range(max(size - 15, 1), size + 16) if model.size(n) - 2 * model.margin == n]
+    if size not in fits:
+        near = " or ".join(map(str, fits))
+        raise InputError(f"--size {size}: the network draws no crops of this size. Give {near}")
+
+
 def check_options(options: TrainUnet) -> None:
     "Raise `InputError` for what could only fail after the long reading, or the long training."
     options.check()
-    for name, low in {"size": 1, "crops": 1, "simulated": 0, "gap": 0}.items():
-        if getattr(options, name) < low:
-            raise InputError(f"{name} {getattr(options, name)}; give {low} or more")
-    if not 0 <= options.held < 1:
-        raise InputError(f"held {options.held}; give a share from 0 to below 1")
     folders = [find_movie(path).resolve() for path in [*options.data, *options.validate]]
     names = [folder.parts[-2:] for folder in folders]
     twice = [folder for k, folder in enumerate(folders) if names[k] in names[:k]]
@@ -318,14 +330,15 @@ def check_options(options: TrainUnet) -> None:
             "to learn from or to judge by"
         )
     if options.start:
-        find_weights(options.start)
+        load_model(options.start, SEGMENTING)
 
 # %% ../../nbs/37_segment.generalist.ipynb #c044
 def sources_of(options: TrainUnet) -> tuple[list[Source], list[Source]]:
     "Return the Sources to learn from and those held out."
-    learn = [read_source(path, options.labels, options.diameter) for path in options.data]
+    given, told = (options.labels, options.diameter), options.reading()
+    learn = [read_source(path, *given, **told) for path in options.data]
     if options.validate or not options.held:
-        others = [read_source(path, options.labels, options.diameter) for path in options.validate]
+        others = [read_source(path, *given, **told) for path in options.validate]
         return learn, others
     if options.split == "time":
         parts = [split_time(source, options.held, options.gap) for source in learn]
@@ -337,7 +350,7 @@ def sources_of(options: TrainUnet) -> tuple[list[Source], list[Source]]:
 def model_of(options: TrainUnet) -> torch.nn.Module:
     "Return the network to begin with."
     if options.start:
-        return load_model(options.start)[0]
+        return load_model(options.start, SEGMENTING)[0]
     return UNet() if options.network == "compact" else UNet2015(outputs=3)
 
 

@@ -10,6 +10,7 @@ import copy
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from ..measure import check_image, compact_labels, normalize_intensity
 from ..movie import InputError, Movie
 from ..score.overlap import frame_overlap, seg
 from .augment import NORMAL, mirrored, rescale
-from .classic import naming, split, tidy
+from .classic import check_length, naming, split, tidy
 
 # %% ../../nbs/36_segment.predict.ipynb #c014
 class Span(NamedTuple):
@@ -92,7 +93,8 @@ def predict_maps(
     test_time_augmentation: bool = False,  # the mean over the image and its mirror images
 ) -> np.ndarray:
     "Return the network's probabilities (outputs, y, x): overlap-tile, mirrored (Ronneberger 2015)."
-    if tile < 2 * overlap or tile < 1 or overlap < 0:
+    whole = isinstance(tile, Integral) and isinstance(overlap, Integral)
+    if not whole or tile < 2 * overlap or tile < 1 or overlap < 0:
         raise InputError(f"tile {tile}, overlap {overlap}; give a tile of two overlaps or more")
     if test_time_augmentation:
         mirrors = [np.s_[::a, ::b] for a in (1, -1) for b in (1, -1)]
@@ -120,6 +122,23 @@ PARAMETERS = {
 }
 
 # %% ../../nbs/36_segment.predict.ipynb #c029
+LIMITS = {
+    "threshold": (0, 1),
+    "seam": (-100, 100),
+    "soft": (0, 100),
+    "depth": (1e-4, 1e4),
+    "smallest": (0, 1e4),
+}
+
+
+def check_parameters(parameters: dict) -> None:
+    "Raise `InputError` for a parameter of `to_cells` that is no number, or out of all proportion."
+    for name, value in parameters.items():
+        least, most = LIMITS[name]
+        if not (isinstance(value, Real) and least <= float(value) <= most):
+            raise InputError(f"{name} {value!r}; give a number from {least:g} to {most:g}")
+
+# %% ../../nbs/36_segment.predict.ipynb #c030
 def to_cells(
     maps: np.ndarray,  # foreground, seam, distance (3, y, x), or foreground alone (1, y, x)
     scale: float = 1.0,  # pixels of the network per pixel of the maps
@@ -132,6 +151,7 @@ def to_cells(
     if len(maps) not in (1, 3):
         raise InputError(f"{len(maps)} maps; give foreground, seam and distance, or foreground")
     p = PARAMETERS | parameters
+    check_parameters(p)
     mask, smallest = maps[0] > p["threshold"], p["smallest"] * np.pi / 4 * (NORMAL / scale) ** 2
     if len(maps) == 1:
         return tidy(ndimage.label(mask)[0], smallest)
@@ -140,7 +160,7 @@ def to_cells(
     )
     return tidy(split(mask, height, p["depth"]), smallest)
 
-# %% ../../nbs/36_segment.predict.ipynb #c042
+# %% ../../nbs/36_segment.predict.ipynb #c043
 def liveliest(frame: np.ndarray, window: Sequence[int]) -> np.ndarray:
     "Return the part of a frame, of nine of that size, whose pixels vary most."
     corners = [
@@ -172,7 +192,7 @@ def probe_diameter(
     half = np.searchsorted(ordered.cumsum(), areas.sum() / 2)  # half of the area: up to this cell
     return float(peak), float(np.sqrt(4 / np.pi * ordered[half]) / scale)
 
-# %% ../../nbs/36_segment.predict.ipynb #c046
+# %% ../../nbs/36_segment.predict.ipynb #c047
 #| code-fold: false
 def find_diameter(model: Any, frames: Sequence[np.ndarray], **parameters: float) -> float:
     """Return a typical cell's diameter in pixels: that at which cells look neither large nor small.
@@ -199,7 +219,7 @@ def find_diameter(model: Any, frames: Sequence[np.ndarray], **parameters: float)
     k = max(falls, key=clearness)
     return float(ladder[k] * 1.5 ** (off[k] / (off[k] - off[k + 1])))
 
-# %% ../../nbs/36_segment.predict.ipynb #c051
+# %% ../../nbs/36_segment.predict.ipynb #c052
 def cells_inside(neighbour: np.ndarray, now: np.ndarray) -> dict[int, np.ndarray]:
     "Return {label of `now`: labels of the neighbour frame that lie mostly inside it}."
     o = frame_overlap(neighbour, now)
@@ -227,7 +247,7 @@ def split_merged(before: np.ndarray, now: np.ndarray, after: np.ndarray) -> np.n
         free += len(parts) - 1
     return out.astype(np.uint16 if free <= 2**16 else np.uint32)
 
-# %% ../../nbs/36_segment.predict.ipynb #c054
+# %% ../../nbs/36_segment.predict.ipynb #c055
 class RefinedFrames:
     "The frames of a label movie, each compared with its neighbours when it is asked for."
 
@@ -254,12 +274,12 @@ class RefinedFrames:
             return self.label(t)
         return split_merged(self.label(t - 1), self.label(t), self.label(t + 1))
 
-# %% ../../nbs/36_segment.predict.ipynb #c055
+# %% ../../nbs/36_segment.predict.ipynb #c056
 def refine(labels: Movie) -> Movie:
     "Return the label Movie with a cell split where both neighbour frames show several there."
     return labels.like(RefinedFrames(labels))
 
-# %% ../../nbs/36_segment.predict.ipynb #c061
+# %% ../../nbs/36_segment.predict.ipynb #c062
 def sample_frames(movie: Any, samples: int) -> list[np.ndarray]:  # as of `Network.fit`
     "Return frames spread over a movie, float32; `InputError` names the movie and the frame."
     if isinstance(movie, np.ndarray) and movie.ndim == 2:
@@ -272,21 +292,41 @@ def sample_frames(movie: Any, samples: int) -> list[np.ndarray]:  # as of `Netwo
     return frames
 
 
+SEGMENTING = ["UNet", "UNet2015"]  # networks that find cells
+
+
+def check_segmenter(name: Any, network: Any, notes: dict) -> None:
+    "Raise `InputError` unless a network makes the maps of `to_cells`, and its parameters are some."
+    shape = network.config["inputs"], network.config["outputs"]
+    if shape not in ((1, 1), (1, 3)):
+        raise InputError(
+            f"{name}: from {shape[0]} images to {shape[1]} maps. Give weights of 1 image to 1 or 3"
+        )
+    stored = notes.get("parameters", {})
+    known = isinstance(stored, dict) and set(stored) <= set(PARAMETERS)
+    if not known or not all(
+        isinstance(x, (int, float)) and -1e9 < x < 1e9 for x in stored.values()
+    ):
+        raise InputError(f"{name}: parameters {stored}. Give numbers for {', '.join(PARAMETERS)}")
+
+# %% ../../nbs/36_segment.predict.ipynb #c063
 def open_network(segmenter: Any) -> tuple[torch.nn.Module, dict[str, float]]:  # a Network
     "Return the network, on its device, and the parameters of `to_cells`: given, stored, default."
-    if segmenter.diameter is not None and not 0 < segmenter.diameter < np.inf:
+    known = isinstance(segmenter.diameter, Real) and 0 < float(segmenter.diameter) < np.inf
+    if segmenter.diameter is not None and not known:
         raise InputError(f"diameter {segmenter.diameter}; give a positive number of pixels")
     notes: dict = {}
     network = segmenter.model
     if not isinstance(network, torch.nn.Module):
-        network, notes = load_model(network)
+        network, notes = load_model(network, SEGMENTING)
+        check_segmenter(segmenter.model, network, notes)
     device = segmenter.device or ("cuda" if torch.cuda.is_available() else "cpu")
     network = network.eval().to(device).to(memory_format=torch.channels_last)
     given = {name: getattr(segmenter, name) for name in PARAMETERS}
     given = {name: value for name, value in given.items() if value is not None}
     return network, PARAMETERS | notes.get("parameters", {}) | given
 
-# %% ../../nbs/36_segment.predict.ipynb #c062
+# %% ../../nbs/36_segment.predict.ipynb #c064
 @dataclass(repr=False)
 class Network:
     "Segmenter: a trained network sees frames with cells NORMAL pixels wide, a watershed follows."
@@ -324,9 +364,10 @@ class Network:
             return np.zeros(frame.shape, np.uint16)
         if self.diameter is None:
             return copy.copy(self).fit([frame]).segment(frame)
+        check_length("diameter", self.diameter, frame.shape)
         return to_cells(network_maps(self, frame), scale_of(self), **self.parameters)
 
-# %% ../../nbs/36_segment.predict.ipynb #c063
+# %% ../../nbs/36_segment.predict.ipynb #c065
 def scale_of(segmenter: Network) -> float:
     "Return the pixels of the network per pixel of the frame."
     return min(NORMAL / segmenter.diameter, 4) if segmenter.diameter else 1.0

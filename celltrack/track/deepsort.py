@@ -130,7 +130,7 @@ class GalleryTracker(Tracker):
 
     def update(self, cells: pd.DataFrame, embeddings: np.ndarray | None = None) -> pd.DataFrame:
         "Take the cells of the next frame; return those put out now."
-        cells = check_cells(cells)
+        cells = check_cells(cells, online=True)
         recent = 0 if self.recent is None else len(self.recent)
         self.offset = self.first_row + recent
         self.embeddings = embed_cells(self.embedder, cells, None, embeddings)
@@ -167,7 +167,29 @@ class HeightState(AxisState):
         P = np.stack([variances(z[3], 2 / 20, 1e-2), 0 * z, variances(z[3], 10 / 160, 1e-5)])
         self.append(z, P)
 
+    def measurement_variance(self) -> np.ndarray:
+        "Return the variance (4, n) of a measurement."
+        return variances(self.x[3], 1 / 20, 1e-1)
+
+    def innovation_variance(self) -> np.ndarray:
+        "Return the variance (4, n) of what is measured, about what is expected."
+        return self.P[0] + self.measurement_variance()
+
 # %% ../../nbs/45_track.deepsort.ipynb #c026
+def noise_sums(h, rate, n, scale, aspect):  # heights, their change in a frame; frames to wait
+    "Return (3, 4, n): `variances` over n frames, times mᵖ, summed; p = 0, 1, 2, m frames ago."
+    one, two = n * (n - 1) / 2, (n - 1) * n * (2 * n - 1) / 6
+    powers = [n, one, two, one**2, two * (3 * n**2 - 3 * n - 1) / 5]  # sums of m⁰ … m⁴
+    last = h + (n - 1) * rate  # the height was last - m · rate, m frames ago
+    sums = []
+    for p in range(3):
+        squares = last**2 * powers[p] - 2 * last * rate * powers[p + 1] + rate**2 * powers[p + 2]
+        of_length = scale**2 * squares
+        of_aspect = np.full(len(h), aspect**2 * powers[p])
+        sums.append([of_length, of_length, of_aspect, of_length])
+    return np.array(sums)
+
+# %% ../../nbs/45_track.deepsort.ipynb #c027
 class HeightMotion(HeightState):
     """DeepSORT's motion model, 2D: centre x y, aspect a and height h, all with a velocity.
 
@@ -184,13 +206,15 @@ class HeightMotion(HeightState):
         x, y, a, h = self.x
         return np.stack([y, x, y - h / 2, x - a * h / 2, y + h / 2, x + a * h / 2], 1)
 
-    def measurement_variance(self) -> np.ndarray:
-        "Return the variance (4, n) of a measurement."
-        return variances(self.x[3], 1 / 20, 1e-1)
-
-    def innovation_variance(self) -> np.ndarray:
-        "Return the variance (4, n) of what is measured, about what is expected."
-        return self.P[0] + self.measurement_variance()
+    def wait(self, frames: int) -> None:
+        "Move all tracks so many frames on at once; `noise_sums` says what the noise adds."
+        n = float(frames)
+        position = noise_sums(self.x[3], self.v[3], n, 1 / 20, 1e-2)
+        velocity = noise_sums(self.x[3], self.v[3], n, 1 / 160, 1e-5)
+        a, b, c = self.P
+        grown = [a + 2 * n * b + n**2 * c + position[0], b + n * c, c]
+        self.P = np.stack(grown) + velocity[::-1]
+        self.x = self.x + n * self.v
 
     def mahalanobis(self, src: np.ndarray, boxes: np.ndarray, dst: np.ndarray) -> np.ndarray:
         "Return the squared Mahalanobis distance of pairs of track and box."
@@ -205,10 +229,10 @@ class HeightMotion(HeightState):
         self.x[:, rows] += k * innovation
         self.v[:, rows] += g * innovation
 
-# %% ../../nbs/45_track.deepsort.ipynb #c028
+# %% ../../nbs/45_track.deepsort.ipynb #c029
 GATE = float(chdtri(4, 0.05))  # squared distance below which 95 % of true pairs lie
 
-# %% ../../nbs/45_track.deepsort.ipynb #c032
+# %% ../../nbs/45_track.deepsort.ipynb #c033
 @dataclass
 class ReferenceDeepSort(GalleryTracker):
     "DeepSORT as published: use `DeepSort.reference()`. Confirmed tracks are put out where seen."
@@ -224,6 +248,7 @@ class ReferenceDeepSort(GalleryTracker):
 
     def __post_init__(self):
         self.min_hits, self.budget = self.n_init, self.nn_budget
+        self.check_options(min_hits=(0, 10_000), n_init=(0, 10_000), **DEEP_RANGES)
         self.reset()
 
     def order(self, frame, position):
@@ -241,7 +266,7 @@ class ReferenceDeepSort(GalleryTracker):
         shown = (live.time_since_update == 0) & (live.hits >= self.min_hits)
         return live.past[shown, -1], live.past[shown, -2], live.ident[shown]
 
-# %% ../../nbs/45_track.deepsort.ipynb #c033
+# %% ../../nbs/45_track.deepsort.ipynb #c034
 def match_appearance(tracker, tracks, boxes, free):  # positions of tracks and of boxes
     "Return the assignment of least cosine distance among pairs that pass the gate."
     motion = tracker.live.motion
@@ -260,7 +285,7 @@ def match_overlap(tracker, tracks, expected, boxes, free):
     src, dst, iou = overlapping_pairs(expected[tracks], boxes[free])
     return assign_at_most(tracks[src], free[dst], 1 - iou, tracker.max_iou_distance)
 
-# %% ../../nbs/45_track.deepsort.ipynb #c034
+# %% ../../nbs/45_track.deepsort.ipynb #c035
 def cascade(tracker, expected, boxes):
     "Return (src, dst): confirmed tracks choose first, the latest seen before others."
     live, free = tracker.live, np.arange(len(boxes))
@@ -278,7 +303,7 @@ def cascade(tracker, expected, boxes):
     s, d = match_overlap(tracker, rest, expected, boxes, free)
     return np.concatenate([*src, s]), np.concatenate([*dst, d])
 
-# %% ../../nbs/45_track.deepsort.ipynb #c036
+# %% ../../nbs/45_track.deepsort.ipynb #c037
 def assign_at_most(src, dst, cost, most):
     "Return the assignment in which pairs dearer than `most` cost as much as none, then drop them."
     gain = most + 1e-5 - cost
@@ -287,16 +312,12 @@ def assign_at_most(src, dst, cost, most):
     chosen = chosen[cost[chosen] <= most]
     return src[chosen], dst[chosen]
 
-# %% ../../nbs/45_track.deepsort.ipynb #c039
-def check_weights(weight, even, budget):
-    "Raise `InputError` for parameters of DeepSort that cannot be."
-    if not (np.isfinite([weight, even]).all() and weight >= 0 and budget >= 1):
-        raise InputError(
-            f"DeepSort: weight {weight}, even {even}, budget {budget}. "
-            "Give a weight from 0 and a budget from 1 on"
-        )
-
 # %% ../../nbs/45_track.deepsort.ipynb #c040
+# of chapter 42's `check_options`; a gallery of `budget` embeddings is kept of each track
+DEEP_RANGES = {"weight": (0, 1e9), "even": (-1e9, 1e9), "budget": (1, 10_000)}
+DEEP_RANGES |= {"max_cosine": (0, 1e9), "max_iou_distance": (0, 1e9)}
+
+# %% ../../nbs/45_track.deepsort.ipynb #c041
 @dataclass
 class DeepSort(GalleryTracker):
     """Linker and online tracker after DeepSORT, for cells: SORT that also counts appearance.
@@ -319,8 +340,7 @@ class DeepSort(GalleryTracker):
     spacing: Sequence[float] | None = None
 
     def __post_init__(self):
-        self.check_options()
-        check_weights(self.weight, self.even, self.budget)
+        self.check_options(**DEEP_RANGES)
         self.reset()
 
     def match(self, expected: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -334,7 +354,7 @@ class DeepSort(GalleryTracker):
 
     reference = staticmethod(ReferenceDeepSort)  # the paper's program
 
-# %% ../../nbs/45_track.deepsort.ipynb #c049
+# %% ../../nbs/45_track.deepsort.ipynb #c050
 def select_cells(
     cells: pd.DataFrame,  # with boxes and `score`
     min_confidence: float = 0.0,  # least score

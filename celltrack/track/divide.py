@@ -25,9 +25,9 @@ from celltrack.detections import (
     stack_features,
 )
 from ..learn.store import load_arrays
-from ..movie import Movie
+from ..movie import Movie, check_number
 from .nearest import Linker
-from .sort import Sort
+from .sort import GATES, Sort
 from ..tracks import Tracks, from_links
 
 # %% auto #0
@@ -250,8 +250,10 @@ def find_hypotheses(
     newborns = np.flatnonzero(begins & ~has_parent)
     ended = np.flatnonzero(ends & ~has_child)
     mothers = np.flatnonzero(context.after >= 0)
-    division = pairs_in_time(context, mothers, newborns, range(1, late + 2), gate * size[mothers])
-    gap = pairs_in_time(context, ended, newborns, range(1, max_gap + 2), gate * size[ended])
+    longest = int(np.ptp(frame)) if len(frame) else 0
+    lags = [range(1, min(most, longest) + 2) for most in (late, max_gap)]
+    division = pairs_in_time(context, mothers, newborns, lags[0], gate * size[mothers])
+    gap = pairs_in_time(context, ended, newborns, lags[1], gate * size[ended])
     owner = np.searchsorted(newborns, np.concatenate([division[1], gap[1], newborns]))
     movie_quality = reliability(context)
     features = (
@@ -436,6 +438,11 @@ class Divide:
     late: int = 4  # frames by which a daughter may appear late
     max_gap: int = 5  # frames that a cell may be out of sight
     gate: float = 2.0  # sizes of the mother, or of the lost cell
+
+    def __post_init__(self):
+        check_number("Divide: gate", self.gate, GATES)
+        for name in ("rounds", "late", "max_gap"):
+            check_number(f"Divide: {name}", getattr(self, name), (0, 10**12), whole=True)
 
     def link(
         self,

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import ndimage
 from skimage.registration import optical_flow_ilk, phase_cross_correlation
 
-from ..detections import typical_diameter
+from ..detections import scale_of, typical_diameter
 from ..movie import InputError, Movie
 from .reid import normal_frame
 from .sort import Sort, match_cells
@@ -96,6 +96,7 @@ def cell_flow(
     In physical units; 0 in the last frame.
     """
     axes = axes_of(cells)
+    scale = scale_of(cells, movie.spacing)
     if diameter is None:
         diameter = typical_diameter(cells, CELL_WIDTH)
     position = cells[axes].to_numpy(float)
@@ -112,7 +113,7 @@ def cell_flow(
         at = position[rows].T
         moved = [ndimage.map_coordinates(v, at, order=1, mode="nearest") for v in flow]
         displacement[rows] = np.stack(moved, 1)
-    return displacement * movie.spacing
+    return displacement * scale
 
 # %% ../../nbs/46_track.flow.ipynb #c027
 def displacements(movie, cells, kind):

@@ -105,7 +105,22 @@ class AxisFilter(MeasuredTracks):
         self.v = self.v + g * residual
         self.P = np.where(measured, P, self.P)
 
+    def wait(self, frames: int) -> None:
+        "Move all tracks so many frames on at once, as that many `predict` would."
+        self.x = self.x + frames * self.v
+        self.P = covariance_after(self.P, frames, self.Q, self.Qv)
+
 # %% ../../nbs/41_track.kalman.ipynb #c030
+def covariance_after(P, frames, Q, Qv):
+    "Return the covariance (3, d, n) after so many frames, as of `later_covariance`."
+    n = float(frames)
+    a, b, c = P
+    position = n * Q + (n - 1) * n * (2 * n - 1) / 6 * Qv  # the sum of m² Qv, m from 0 to n - 1
+    return np.stack(
+        [a + 2 * n * b + n**2 * c + position, b + n * c + n * (n - 1) / 2 * Qv, c + n * Qv]
+    )
+
+# %% ../../nbs/41_track.kalman.ipynb #c031
 def check_measured(z, width):
     "Return measurements as floats (m, width); `InputError` where one is not finite."
     z = np.asarray(z, float)
@@ -120,7 +135,7 @@ def check_measured(z, width):
         f"measurement {bad[0]} is {z[bad[0]].tolist()} ({len(bad)} such rows). Remove this cell"
     )
 
-# %% ../../nbs/41_track.kalman.ipynb #c038
+# %% ../../nbs/41_track.kalman.ipynb #c041
 def box_to_state(low, high):  # corners (n, 2), y x
     "Return SORT's measurement (n, 4) of boxes: centre x and y, area s, aspect r = width / height."
     h, w = (high - low).T
@@ -135,7 +150,7 @@ def state_to_box(z):  # (n, 4)
         h = s / w
     return np.stack([y - h / 2, x - w / 2], 1), np.stack([y + h / 2, x + w / 2], 1)
 
-# %% ../../nbs/41_track.kalman.ipynb #c041
+# %% ../../nbs/41_track.kalman.ipynb #c044
 class AxisMotion:
     "A motion model over an AxisFilter; a subclass turns detections into `measured` and back."
 
@@ -163,7 +178,30 @@ class AxisMotion:
         "Keep tracks `rows` (indices or mask), in this order."
         self.filter.keep(rows)
 
-# %% ../../nbs/41_track.kalman.ipynb #c042
+    def wait(self, frames: int) -> None:
+        "Move all tracks so many frames on at once."
+        self.filter.wait(frames)
+
+# %% ../../nbs/41_track.kalman.ipynb #c045
+class BoxFilter(AxisFilter):
+    "The filter of SORT's boxes: an area, which is row 2, stops shrinking before it is negative."
+
+    def predict(self) -> np.ndarray:
+        "Move all tracks one frame on and return their measurements (n, 4)."
+        self.v[2, self.x[2] + self.v[2] <= 0] = 0
+        return super().predict()
+
+    def wait(self, frames: int) -> None:
+        "Move all tracks so many frames on at once."
+        area, rate = self.x[2].copy(), self.v[2].copy()
+        shrinks = rate < 0
+        steps = np.full(len(rate), float(frames))  # for which the area goes on changing
+        steps[shrinks] = np.clip(np.ceil(area[shrinks] / -rate[shrinks]) - 1, 0, frames)
+        super().wait(frames)
+        self.x[2] = area + steps * rate
+        self.v[2] = np.where(steps < frames, 0, rate)
+
+# %% ../../nbs/41_track.kalman.ipynb #c046
 class BoxMotion(AxisMotion):
     """SORT's motion model, 2D: box centre, area s and aspect r; all but r have a velocity.
 
@@ -178,7 +216,7 @@ class BoxMotion(AxisMotion):
                 f"BoxMotion is for 2D; cells in {ndim}D need another model, such as PointMotion"
             )
         self.ndim = ndim
-        self.filter = AxisFilter(
+        self.filter = BoxFilter(
             R=[1, 1, 10, 10],
             Q=[1, 1, 1, 1],
             Qv=[0.01, 0.01, 1e-4, 0],
@@ -194,13 +232,14 @@ class BoxMotion(AxisMotion):
         "Return each track's box as it is believed to be now (n, 6)."
         return np.concatenate([self.filter.x[1::-1].T, *state_to_box(self.filter.x.T)], 1)
 
-    def predict(self) -> np.ndarray:
-        "Move all tracks one frame on and return the detections expected there (n, 6)."
-        f = self.filter
-        f.v[2, f.x[2] + f.v[2] <= 0] = 0  # an area cannot become negative
-        return super().predict()
+# %% ../../nbs/41_track.kalman.ipynb #c051
+def check_variances(**variances):
+    "Raise `InputError` for one that is negative, infinite or NaN."
+    for name, value in variances.items():
+        if not 0 <= value < np.inf:
+            raise InputError(f"PointMotion: {name} {value}. Give a finite number from 0 on")
 
-# %% ../../nbs/41_track.kalman.ipynb #c047
+# %% ../../nbs/41_track.kalman.ipynb #c052
 class PointMotion(AxisMotion):
     """Motion model of n tracks, 2D or 3D: the centre moves, the box around it changes slowly.
 
@@ -218,6 +257,7 @@ class PointMotion(AxisMotion):
         grow: float = 0.3,  # variance that each side of the box gains in a frame
     ):
         self.ndim = ndim
+        check_variances(step=step, velocity=velocity, change=change, grow=grow)
         axes = [ndim, 2 * ndim]  # those of the centre, those of the box
         self.filter = AxisFilter(
             R=np.ones(3 * ndim),

@@ -13,9 +13,14 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from ..assignment import candidate_pairs, greedy_assignment, solve_assignment
+from celltrack.assignment import (
+    candidate_pairs,
+    greedy_assignment,
+    min_cost_matching,
+    solve_assignment,
+)
 from ..detections import cell_positions, neighbour_distance, rows_by_frame
-from ..movie import Movie
+from ..movie import LENGTHS, Movie, check_number
 from ..tracks import Tracks, check_cells, from_links
 
 # %% ../../nbs/40_track.nearest.ipynb #c020
@@ -40,6 +45,11 @@ class Linker(Protocol):
 class _FrameByFrame(ABC):
     max_distance: float | None = None  # physical units; default: the median neighbour distance
 
+    def __post_init__(self):
+        if self.max_distance is not None:
+            name = f"{type(self).__name__}: max_distance"
+            check_number(name, self.max_distance, (LENGTHS[0], np.inf))
+
     def link(
         self, cells: pd.DataFrame, movie: Movie | None = None, labels: Movie | None = None
     ) -> Tracks:
@@ -53,6 +63,8 @@ class _FrameByFrame(ABC):
             gate = neighbour_distance(frame, position)
         src, dst = [np.zeros(0, int)], [np.zeros(0, int)]
         for now, later in zip(rows[:-1], rows[1:], strict=True):
+            if len(now) == 0 or len(later) == 0:
+                continue
             s, d = self._match(*candidate_pairs(position[now], position[later], gate), gate)
             src.append(now[s])
             dst.append(later[d])
@@ -77,4 +89,7 @@ class GlobalNearestNeighbour(_FrameByFrame):
     """
 
     def _match(self, src, dst, distance, gate):
+        if gate > 1e6 * distance.max(initial=0):  # as many links as there can be
+            pairs = min_cost_matching(src, dst, distance**2)
+            return src[pairs], dst[pairs]
         return solve_assignment(src, dst, distance**2, birth=gate**2)

@@ -24,6 +24,7 @@ from tyro.conf import Positional, arg
 
 from ..assignment import candidate_pairs
 from ..detections import typical_diameter
+from ..files import MovieOptions
 from ..formats.dataset import open_sequence
 from ..learn.store import load_model, save_model
 from ..learn.train import TrainOptions, train_network
@@ -515,13 +516,8 @@ def open_embedder(
 ) -> Embedder:
     "Return the Embedder of weights; `InputError` where they are of another network."
     net: Any
-    net, notes = load_model(name)
+    net, notes = load_model(name, ["EmbeddingNet", "ReidNet"])
     net = getattr(net, "embedding", net)  # of a ReidNet
-    if net.config["kind"] != "EmbeddingNet":
-        raise InputError(
-            f"{name}: weights of {type(net).__name__}, not of EmbeddingNet. "
-            "Give those of `celltrack train-reid`"
-        )
     return Embedder(net, masked=bool(notes.get("masked")))
 
 # %% ../../nbs/44_track.reid.ipynb #c061
@@ -529,15 +525,16 @@ def read_album(
     path: str | Path,  # folder 01 with 01_GT beside it, or a name
     labels: str | None = None,  # masks beside it to take the cells from
     masked: bool = False,  # hide what is not the cell
+    **reading: Any,  # axes, channel, missing, files: as for `read_movie`
 ) -> Album:
     "Return the Album of a movie with its truth beside it."
-    sequence: Any = open_sequence(path, labels)
+    sequence: Any = open_sequence(path, labels, **reading)
     cells = identify_cells(sequence.truth, sequence.labels)
     return make_album(sequence.movie, cells, sequence.labels if masked else None)
 
 # %% ../../nbs/44_track.reid.ipynb #c062
 @dataclass
-class ReidOptions(TrainOptions):
+class ReidOptions(TrainOptions, MovieOptions):
     "What is asked of `celltrack train-reid`."
 
     data: Positional[Annotated[list[Path], arg(metavar="DATA ...", help_behavior_hint="")]]
@@ -545,18 +542,19 @@ class ReidOptions(TrainOptions):
     out: Path = Path("reid")  # folder of the run
     labels: str | None = None  # masks beside each movie; default: 01_ST/SEG, else the truth's
     masked: bool = False  # hide what is not the cell
-    held: float = 0.25  # share of each movie, at its end, to judge by; 0: learn from everything
-    gap: int = 3  # frames before it that nobody uses
-    identities: int = 16  # cells in a batch
-    each: int = 4  # crops of each
-    triplet: float = 1.0  # weight of the triplet loss
+    held: Annotated[float, (0.0, 0.99)] = 0.25
+    "share of each movie, at its end, to judge by; 0: learn from everything"
+    gap: Annotated[int, (0, 10_000)] = 3  # frames before it that nobody uses
+    identities: Annotated[int, (1, 4096)] = 16  # cells in a batch
+    each: Annotated[int, (1, 4096)] = 4  # crops of each
+    triplet: Annotated[float, (0.0, 1e6)] = 1.0  # weight of the triplet loss
     augment: bool = True  # turn, shift, brighten ... every crop
-    width: int = 24  # of the network
-    steps: int = 2000  # batches
-    rate: float = 2e-3  # largest learning rate
+    width: Annotated[int, (1, 4096)] = 24  # of the network
+    steps: Annotated[int, (1, 10**8)] = 2000  # batches
+    rate: Annotated[float, (1e-9, 1.0)] = 2e-3  # largest learning rate
     optimizer: Literal["adamw", "adam", "nesterov", "sgd"] = "adamw"  # sgd: momentum .99
-    every: int = 200  # steps from one validation and backup to the next
-    seed: int = 0
+    every: Annotated[int, (1, 10**8)] = 200  # steps from one validation and backup to the next
+    seed: Annotated[int, (0, 2**31)] = 0
 
 # %% ../../nbs/44_track.reid.ipynb #c063
 def train_on_album(options, album, held, notes, report=None):  # as TrainReid; held: None or Album
@@ -600,9 +598,9 @@ class TrainReid(ReidOptions):
     def train(self, report: Callable[[int, float], None] | None = None) -> dict[str, float]:
         "Read the movies, train or go on, write `reid.safetensors`; return the held-out scores."
         self.check()
-        if not 0 <= self.held < 1:
-            raise InputError(f"held {self.held}; give a share from 0 to below 1")
-        album = Album.join([read_album(path, self.labels, self.masked) for path in self.data])
+        album = Album.join(
+            [read_album(path, self.labels, self.masked, **self.reading()) for path in self.data]
+        )
         learn, held = album.split(self.held, self.gap) if self.held else (album, None)
         notes = {
             "movies": [Path(p).name for p in self.data],

@@ -22,7 +22,7 @@ from celltrack.detections import (
     default_size,
     rows_by_frame,
 )
-from ..movie import InputError, Movie
+from ..movie import LENGTHS, InputError, Movie, check_number
 from .kalman import BoxMotion, PointMotion
 from ..tracks import Tracks, axes_of, check_cells, make_lineage
 
@@ -186,9 +186,9 @@ class Memory:
         self.recent = None  # cells of the latest frames, for `update`
         self.first_row = 0  # the number of their first row
 
-    def check_options(self) -> None:
+    def check_options(self, **more: tuple[float, float]) -> None:  # parameter=(least, most)
         "Raise `InputError` for parameters that no tracker can have."
-        check_options(self)
+        check_options(self, RANGES | more)
 
     def give_ids(self, new: np.ndarray) -> None:  # positions in `live`
         "Give the next ids to these live tracks, in this order."
@@ -230,6 +230,23 @@ class FrameLoop(Memory):
         "For trackers that remember more of a track: matched pairs, tracks that stay, new cells."
 
 # %% ../../nbs/42_track.sort.ipynb #c038
+SHORT_WAIT = 100  # frames without cells that are taken one by one
+
+
+def wait(tracker, frames, boxes):  # a table of boxes, of which none is taken
+    "Take so many frames without cells: one by one while they are few, many of them at once."
+    while frames > 0 and tracker.live is not None and len(tracker.live.ident):
+        live = tracker.live
+        if frames > SHORT_WAIT and hasattr(live.motion, "wait"):
+            live.motion.wait(frames - 1)
+            live.time_since_update += frames - 1
+            tracker.frame += frames - 1
+            frames = 1
+        tracker.step(boxes[:0], np.zeros(0, int))
+        frames -= 1
+    tracker.frame += frames  # nothing lives
+
+# %% ../../nbs/42_track.sort.ipynb #c039
 def confirmed(tracker, live):
     "Return (row, row before, id) of confirmed tracks; one confirmed now gives all its cells."
     here = np.flatnonzero((live.time_since_update == 0) & (live.hits >= tracker.min_hits))
@@ -243,11 +260,15 @@ def confirmed(tracker, live):
     shown[~fresh, :-1] = False  # the others were put out before
     return past[:, 1:][shown], past[:, :-1][shown], np.repeat(live.ident[here], shown.sum(1))
 
-# %% ../../nbs/42_track.sort.ipynb #c039
+# %% ../../nbs/42_track.sort.ipynb #c040
+MOST_FILLED = 1_000_000  # interpolated cells, and a thousand more for each gap
+
+
 def interpolate(before, after):  # row i of `after` follows row i of `before` in its track
     "Return the cells between them, interpolated linearly: label 0, observed False."
     gap = after.frame.to_numpy() - before.frame.to_numpy()
     missing = gap - 1
+    check_filled(missing.sum(), len(before))
     at = np.repeat(np.arange(len(gap)), missing)
     step = np.arange(len(at)) - np.repeat(np.cumsum(missing) - missing, missing) + 1
     cells = before.iloc[at].reset_index(drop=True)
@@ -260,7 +281,16 @@ def interpolate(before, after):  # row i of `after` follows row i of `before` in
     track = after.track.to_numpy()[at]
     return cells.assign(frame=cells.frame + step, label=0, observed=False, track=track)
 
-# %% ../../nbs/42_track.sort.ipynb #c041
+
+def check_filled(missing, gaps):
+    "Raise `InputError` where gaps are so long that their cells fill the memory."
+    if missing > MOST_FILLED + 1000 * gaps:
+        raise InputError(
+            f"fill: {missing} cells to interpolate in {gaps} gaps. "
+            "Give a smaller max_age, or fill=False"
+        )
+
+# %% ../../nbs/42_track.sort.ipynb #c042
 def link_cells(tracker, cells, movie=None, labels=None):
     "Return the Tracks of all frames; the tracker itself is left as it was."
     cells = check_cells(cells)
@@ -269,20 +299,23 @@ def link_cells(tracker, cells, movie=None, labels=None):
     spacing = tracker.spacing if movie is None else movie.spacing
     boxes = cell_boxes(cells, spacing, tracker.size or default_size(cells, spacing))
     rows_of_frames = run.order(cells.frame.to_numpy(), boxes[:, : boxes.shape[1] // 3])
-    steps = [run.step(boxes[rows], rows) for rows in rows_of_frames]
+    steps = []
+    for t, rows in enumerate(rows_of_frames):
+        if len(rows) or t == len(rows_of_frames) - 1:
+            wait(run, t - 1 - run.frame, boxes)
+            steps.append(run.step(boxes[rows], rows))
     out = run.table(cells, *(np.concatenate(x) for x in zip(*steps, strict=True)))
     out = out.iloc[np.lexsort((out.track, out.frame))].reset_index(drop=True)
     film = labels if movie is None else movie
     return Tracks(out, make_lineage(out, run.parents, film), labels)
 
-# %% ../../nbs/42_track.sort.ipynb #c042
+# %% ../../nbs/42_track.sort.ipynb #c043
 def update_cells(tracker, cells):  # a Tracker, the cells of one frame (may be empty)
     "Take the next frame; return the cells put out now, with `track` and `parent`."
-    cells = check_cells(cells)
+    cells = check_cells(cells, online=True)
     t = next_frame(tracker, cells)
     boxes = cell_boxes(cells, tracker.spacing, tracker.size)
-    while tracker.frame < t - 1:  # frames without cells
-        tracker.step(boxes[:0], np.zeros(0, int))
+    wait(tracker, t - 1 - tracker.frame, boxes)  # frames without cells
     pool = cells
     if tracker.recent is not None:
         pool = pd.concat([tracker.recent, cells], ignore_index=True)
@@ -310,7 +343,7 @@ def next_frame(tracker, cells):
         )
     return first
 
-# %% ../../nbs/42_track.sort.ipynb #c044
+# %% ../../nbs/42_track.sort.ipynb #c045
 class Tracker(FrameLoop):
     "Linker and online tracker: the loop of SORT over a table, or frame by frame."
 
@@ -348,7 +381,7 @@ class Tracker(FrameLoop):
         between = interpolate(cells.iloc[before[gap]], out[gap])
         return pd.concat([out.assign(observed=True), between])
 
-# %% ../../nbs/42_track.sort.ipynb #c045
+# %% ../../nbs/42_track.sort.ipynb #c046
 @dataclass
 class Sort(Tracker):
     """Linker and online tracker after SORT, for cells: predict, match, correct.
@@ -387,21 +420,31 @@ class Sort(Tracker):
         "Return SORT as published."
         return ReferenceSort(max_age, min_hits, iou_threshold)
 
-# %% ../../nbs/42_track.sort.ipynb #c046
-LEAST = {"max_age": 0, "min_hits": 1, "shrink": 0}  # smallest value of a parameter
+# %% ../../nbs/42_track.sort.ipynb #c047
+GATES = (1e-9, np.inf)  # of a gate, from the least to the most
+RANGES = {  # of the other parameters; `min_hits` cells of each track are kept in mind
+    "gate": GATES,
+    "max_age": (0, 10**12),
+    "min_hits": (1, 10_000),
+    "shrink": (0, np.inf),
+    "iou_threshold": (0, 1),
+    "size": LENGTHS,
+    "spacing": LENGTHS,
+}
 
 
-def check_options(tracker):
+def check_options(tracker, ranges=RANGES):  # a Tracker; {parameter: (least, most)}
     "Raise `InputError` for parameters that no tracker can have."
-    name = type(tracker).__name__
-    if not tracker.gate > 0:
-        raise InputError(f"{name}: gate {tracker.gate}. Give a gate above 0")
-    for option, least in LEAST.items():
-        value = getattr(tracker, option, least)
-        if not value >= least:
-            raise InputError(f"{name}: {option} {value}. Give a number from {least} on")
+    for option, pair in ranges.items():
+        value = getattr(tracker, option, None)
+        if value is None and (option in ("size", "spacing") or not hasattr(tracker, option)):
+            continue
+        several = option == "spacing" and isinstance(value, (list, tuple, np.ndarray))
+        name = f"{type(tracker).__name__}: {option}"
+        for number in value if several else [value]:
+            check_number(name, number, pair, option in ("min_hits", "n_init", "budget"))
 
-# %% ../../nbs/42_track.sort.ipynb #c058
+# %% ../../nbs/42_track.sort.ipynb #c059
 @dataclass
 class ReferenceSort(Tracker):
     "SORT as published: `Sort.reference()`. Each cell put out carries its track's filtered box."
@@ -413,6 +456,7 @@ class ReferenceSort(Tracker):
     motion, fill, size, spacing = BoxMotion, False, None, None
 
     def __post_init__(self):
+        self.check_options(min_hits=(0, 10_000))
         self.reset()
 
     def reset(self):
