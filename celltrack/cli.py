@@ -228,9 +228,8 @@ class Show:
         start = max(0, labels.first - movie.first)  # truth may begin later than the movie
         part = movie[start : start + len(labels)]
         if len(part) < len(labels):
-            counts = f"{len(labels)} frames from number {labels.first} on, {movie.name} has"
-            found = f"{folder}: {counts} {len(movie)} from {movie.first} on"
-            raise InputError(f"{found}. Give the movie of these tracks")
+            found = f"{folder}: {len(labels)} frames from {labels.first} on, {movie.name} has"
+            raise InputError(f"{found} {len(movie)} from {movie.first} on. Give another movie")
         print(*save_pictures(part, tracks, self.out), sep="\n")
 
 # %% ../nbs/65_cli.ipynb #c057
