@@ -26,7 +26,7 @@ from celltrack.measure import measure_movie
 from celltrack.movie import InputError, Movie
 from celltrack.pipeline import open_tracker
 from celltrack.segment.choose import Segment
-from celltrack.segment.predict import Network
+from celltrack.segment.predict import Network, predict_maps
 from celltrack.segment.unet import UNet
 from celltrack.simulate import simulate_movie
 from celltrack.track import sort
@@ -512,3 +512,12 @@ def test_a_gap_too_long_to_fill(cells):
     tracker.update(cells[cells.frame == 0])
     text = message(tracker.update, cells[cells.frame == 0].assign(frame=10**8))
     assert "fill: " in text and "smaller max_age" in text
+
+
+def test_weights_too_large_to_compute_with_are_named():  # they are finite, and pass at loading
+    net = UNet(1, 3, (4, 8))
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.copy_(1e30 * (torch.arange(parameter.numel()) % 3 - 1).view_as(parameter))
+    with pytest.raises(InputError, match="numbers that are not finite"):
+        predict_maps(net.eval(), np.eye(32, dtype=np.float32))

@@ -71,7 +71,11 @@ def run_tiles(model: torch.nn.Module, crops: list[np.ndarray]) -> np.ndarray:
     "Return the network's probabilities for crops of one size, (n, outputs, y, x)."
     x = torch.from_numpy(np.stack(crops)[:, None].astype(np.float32))
     x = x.to(next(model.parameters()).device, memory_format=torch.channels_last)
-    return torch.sigmoid(model(x)).float().cpu().numpy()
+    maps = torch.sigmoid(model(x)).float().cpu().numpy()
+    if not np.isfinite(maps.sum()):
+        found = "the network answers with numbers that are not finite: its weights are too large"
+        raise InputError(f"{found}. Give other weights, or train it anew")
+    return maps
 
 
 def add_tile(out: np.ndarray, maps: np.ndarray, tile: tuple[Span, Span], margin: int) -> None:
