@@ -134,6 +134,11 @@ def several_pieces(labels: np.ndarray) -> tuple[int, int]:
     most = count.argmax()
     return int(label[most]), int(count[most])
 
+
+def thinned(labels: np.ndarray) -> np.ndarray:
+    "Return a large label image at every fourth pixel along y and x: pieces far apart still show."
+    return labels[..., ::4, ::4] if labels.shape[-1] * labels.shape[-2] > 2**16 else labels
+
 # %% ../nbs/09_labels.ipynb #c030
 #| code-fold: false
 MESSAGES = {
@@ -147,8 +152,12 @@ FULL = (255, 65535)
 
 def sole_value(labels: np.ndarray) -> int:
     "Return the one value above 0 that occurs; 0 where there is none, or more than one."
-    value = labels.max(initial=0)
-    return 0 if ((labels > 0) & (labels < value)).any() else int(value)
+    value = 0
+    for pixels in (labels.reshape(-1)[::97], labels):  # a few pixels tell most label images
+        value = pixels.max(initial=0)
+        if ((pixels > 0) & (pixels < value)).any():
+            return 0
+    return int(value)
 
 
 def is_mask(frames: Iterable[np.ndarray]) -> bool:  # label images of one movie
@@ -192,7 +201,7 @@ def as_labels(
         if len(names) > 2:
             tell("mask", where, n=len(names) - 1)
             return pieces
-    elif look:
+    elif look and several_pieces(thinned(labels))[1] > 1:
         label, count = several_pieces(labels)
         if count > 1:
             tell("pieces", where, label=label, n=count)

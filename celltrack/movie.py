@@ -170,7 +170,8 @@ def check_number(
     "Raise `InputError` unless a value is a number from the least to the most."
     least, most = pair
     kind = Integral if whole else Real
-    if isinstance(value, kind) and least <= value <= most:  # never true of nan
+    is_number = isinstance(value, kind) and not isinstance(value, bool)
+    if is_number and least <= value <= most:  # never true of nan
         return
     a_number = "a whole number" if whole else "a number"
     raise InputError(f"{name} {str(value)[:40]}: give {a_number} from {least:,} to {most:,}")

@@ -213,8 +213,8 @@ def open_storage(path):
     return storages.RDBStorage(
         f"sqlite:///{Path(path).resolve()}",
         {"connect_args": {"timeout": 60}},
-        heartbeat_interval=5,
-        grace_period=15,
+        heartbeat_interval=10,
+        grace_period=120,
         **retry,
     )
 

@@ -15,6 +15,7 @@ from fuzzing import fuzz
 INPUTS = 500
 
 
+@pytest.mark.filterwarnings("ignore")  # of a bad number on its way: what comes of it counts
 @pytest.mark.parametrize("name", DOORS)
 def test_every_input_is_fine_or_refused(name):
     report = fuzz(DOORS[name], range(INPUTS))
