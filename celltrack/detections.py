@@ -407,7 +407,8 @@ def pairs_in_time(
     "Return (i, j), the earlier and later cell of each pair within the gate, by j, then i."
     pairs = [(np.zeros(0, int), np.zeros(0, int))]
     furthest = 1 + np.linalg.norm(np.ptp(found.position, axis=0)) if len(found.position) else 1.0
-    max_distance = np.minimum(max_distance, furthest)  # no pair is further apart
+    least = np.finfo(float).tiny  # the gates of cells without a size, too, have a logarithm
+    max_distance = np.clip(max_distance, least, furthest)  # no pair is further apart
     octave = np.floor(np.log2(max_distance / max_distance.min(initial=np.inf)))
     for k in np.unique(octave):
         group = octave == k
