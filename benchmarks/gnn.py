@@ -26,7 +26,7 @@ import torch
 import divide
 import peer_gnn
 from celltrack.compare import damaged, rivals, rows_of
-from celltrack.learn.store import save_model
+from celltrack.learn.train import save_model
 from celltrack.link.gnn import (
     TrainGnn,
     augmented_examples,

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from celltrack.learn.store import save_model
+from celltrack.learn.train import save_model
 from celltrack.movie import atomic
 from celltrack.simulate import simulate_movie
 from celltrack.track.reid import (

@@ -21,7 +21,8 @@ import pandas as pd
 import torch
 
 from celltrack.formats.dataset import open_sequence
-from celltrack.learn.store import load_model, save_model
+from celltrack.learn.store import load_model
+from celltrack.learn.train import save_model
 from celltrack.movie import Movie, atomic
 from celltrack.score.ctc import OPERATIONS
 from celltrack.score.overlap import frame_overlap, seg

@@ -17,7 +17,7 @@ from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 # %% ../nbs/65_cli.ipynb #c012
 #| code-fold: false
@@ -31,7 +31,7 @@ COMMANDS = {  # name: (dataclass, help)
     "check": ("celltrack.formats.dataset:Check", "name every defect of truth and results"),
     "download": ("celltrack.formats.dataset:Download", "fetch data sets of the challenge"),
     "convert": ("celltrack.convert:Convert", "turn tracks into another format"),
-    "show": ("celltrack.cli:Show", "draw tracks: animated overlay and lineage"),
+    "show": ("celltrack.convert:Show", "draw tracks: animated overlay and lineage"),
     "train-unet": ("celltrack.segment.generalist:TrainUnet", "train a network to find cells"),
     "train-reid": ("celltrack.track.reid:TrainReid", "train a network to recognise cells"),
     "train-gnn": ("celltrack.link.gnn:TrainGnn", "train a network to judge links"),
@@ -191,48 +191,7 @@ class Simulate:
         counts = f"{len(movie)} frames, {len(truth)} tracks, {divisions} divisions"
         print(f"{self.out / '01'}: {counts}")
 
-# %% ../nbs/65_cli.ipynb #c053
-@dataclass
-class Show:
-    "Draw a truth or result: animated overlay and lineage."
-
-    folder: Path  # 01_RES or 01_GT
-    movie: Path | None = None  # the images; default: the folder 01 beside it, else black
-    out: Path = Path("show")  # folder to write overlay.gif and lineage.png into
-    # the fields of MovieOptions, once more: --help is to import neither chapter 08 nor numpy
-    axes: str | None = None  # of each file, where it does not say them right: TYX, ZYX, TCZYX ...
-    channel: Annotated[int | None, (0, 999_999)] = None
-    "of several, from 0; if files are named by channel, that number"
-    missing: Literal["refuse", "renumber", "empty"] = "refuse"
-    "frames that a folder lacks: refuse, take files one after another, or count them without cells"
-    files: str | None = None  # which files of a folder, such as '*_c1.tif'
-
-    def run(self) -> None:
-        "Draw overlay.gif and lineage.png."
-        import numpy as np
-
-        from celltrack.files import MovieOptions, read_movie
-        from celltrack.formats.ctc import read_ctc
-        from celltrack.formats.dataset import find_movie, movie_folder
-        from celltrack.movie import InputError, check_ranges
-        from celltrack.show import save_pictures
-
-        check_ranges(self)
-        folder = find_movie(self.folder)
-        beside = movie_folder(folder)
-        tracks, images = read_ctc(folder), self.movie or (beside if beside.is_dir() else None)
-        labels = tracks.labels
-        assert labels is not None  # read_ctc gives them
-        told = {f.name: getattr(self, f.name) for f in fields(MovieOptions)}
-        movie = read_movie(find_movie(images), **told) if images else labels.map(np.zeros_like)
-        start = max(0, labels.first - movie.first)  # truth may begin later than the movie
-        part = movie[start : start + len(labels)]
-        if len(part) < len(labels):
-            found = f"{folder}: {len(labels)} frames from {labels.first} on, {movie.name} has"
-            raise InputError(f"{found} {len(movie)} from {movie.first} on. Give another movie")
-        print(*save_pictures(part, tracks, self.out), sep="\n")
-
-# %% ../nbs/65_cli.ipynb #c057
+# %% ../nbs/65_cli.ipynb #c054
 DEMO_FILES = {
     "01": "the movie",
     "01_GT": "its truth",
@@ -245,7 +204,7 @@ DEMO_FILES = {
     "overlay.gif": "animated overlay",
 }
 
-# %% ../nbs/65_cli.ipynb #c058
+# %% ../nbs/65_cli.ipynb #c055
 @dataclass
 class Demo:
     "Simulate a movie, track it, score the result, draw it; print where everything is."
@@ -277,6 +236,6 @@ class Demo:
         for name, text in DEMO_FILES.items():
             print(f"{out / name}: {text}")
 
-# %% ../nbs/65_cli.ipynb #c064
+# %% ../nbs/65_cli.ipynb #c061
 if __name__ == "__main__" and "__file__" in globals():
     sys.exit(main())  # not in a notebook

@@ -24,12 +24,12 @@ from celltrack.images import (
     PICTURE,
     TIFF,
     PictureFrames,
-    _imagej_scale,
-    _ome_scale,
     image_errors,
     image_files,
+    imagej_scale,
     is_tiff,
     of_channel,
+    ome_scale,
     open_tiff,
     read_image,
     series_numbers,
@@ -38,12 +38,12 @@ from celltrack.images import (
     without_masks,
     without_single_axes,
 )
-from .movie import Frames, InputError, Movie, _where, refuse_special, short_name
+from .movie import Frames, InputError, Movie, origin_of, refuse_special, short_name
 
-# %% ../nbs/08_files.ipynb #c009
+# %% ../nbs/08_files.ipynb #c010
 log = logging.getLogger("celltrack")
 
-# %% ../nbs/08_files.ipynb #c011
+# %% ../nbs/08_files.ipynb #c012
 class FileFrames:
     "A sequence of image files, each read when it is asked for."
 
@@ -66,7 +66,7 @@ class FileFrames:
         "Say where frame `i` comes from, for messages."
         return str(self.paths[i])
 
-# %% ../nbs/08_files.ipynb #c016
+# %% ../nbs/08_files.ipynb #c017
 #| code-fold: false
 def check_numbers(files: Sequence[Path], numbers: Sequence[int | None]) -> None:  # in order
     "Raise `InputError` if the numbers of files have a hole or a repeat; no number is fine."
@@ -75,11 +75,12 @@ def check_numbers(files: Sequence[Path], numbers: Sequence[int | None]) -> None:
     for before, after, p, q in zip(numbers, numbers[1:], files, files[1:], strict=False):
         if before is None or after is None:
             found = f"{p}: no number in the name, but {q.name} has one"
-            raise InputError(f"{found}. Add it, move it away, or choose by name: --files")
+            raise InputError(f"{found}. Add it, or choose by name: --files '{_pattern(q)}'")
         if after == before:
             found = f"{q}: has the number {after}, like {p.name}"
-            pattern = re.sub("[0-9]+", "*", q.name)
-            raise InputError(f"{found}. Keep one per time, or choose by name: --files '{pattern}'")
+            raise InputError(
+                f"{found}. Keep one per time, or choose by name: --files '{_pattern(q)}'"
+            )
         if after > before + 1:
             known = [n for n in numbers if n is not None]
             lacking = max(known) - min(known) + 1 - len(known)
@@ -89,7 +90,11 @@ def check_numbers(files: Sequence[Path], numbers: Sequence[int | None]) -> None:
                 f"--missing empty counts {lacking} frame{'s' * (lacking > 1)} without cells"
             )
 
-# %% ../nbs/08_files.ipynb #c017
+
+def _pattern(file):  # t007_c1.tif -> t*_c*.tif
+    return re.sub("[0-9]+", "*", file.name)
+
+# %% ../nbs/08_files.ipynb #c018
 #| code-fold: false
 class NumberedFrames:
     "Frames at some places of a longer sequence; at the others, empty frames like the first."
@@ -107,14 +112,14 @@ class NumberedFrames:
 
     def where(self, i: int) -> str:
         "Say where frame `i` comes from, for messages."
-        return _where(self.frames, self.source[i]) if i in self.source else f"empty frame {i}"
+        return origin_of(self.frames, self.source[i]) if i in self.source else f"empty frame {i}"
 
     def __getitem__(self, i):
         if i in self.source:
             return self.frames[self.source[i]]
         return np.zeros_like(self.frames[0])
 
-# %% ../nbs/08_files.ipynb #c021
+# %% ../nbs/08_files.ipynb #c022
 @dataclass(kw_only=True)
 class MovieOptions:
     "How the files of a movie are read, where they do not say it themselves."
@@ -130,7 +135,7 @@ class MovieOptions:
         "Return these options as keywords of `read_movie`."
         return {f.name: getattr(self, f.name) for f in fields(MovieOptions)}
 
-# %% ../nbs/08_files.ipynb #c023
+# %% ../nbs/08_files.ipynb #c024
 def check_reading(how: MovieOptions) -> None:
     "Raise `InputError` for options that no movie can be read by."
     told_axes("YX", (1, 1), how.axes)
@@ -148,7 +153,7 @@ def check_reading(how: MovieOptions) -> None:
         if not is_right:
             raise InputError(f"{name} {getattr(how, name)!r}; give {advice[name]}")
 
-# %% ../nbs/08_files.ipynb #c026
+# %% ../nbs/08_files.ipynb #c027
 def how_read(axes: str, frames: int, slices: int, told: bool) -> str:  # axes: as read
     "Say how a stack was read, and what to do if that is wrong."
     if slices > 1:
@@ -169,12 +174,15 @@ def file_frames(path: Path, how: MovieOptions) -> tuple[Frames, list, float | No
             pictures = PictureFrames(path, how.channel)
             if len(pictures) == 1:
                 return FileFrames([path], channel=how.channel), [None] * 3, None
-            log.info("%s: %d frames", path, len(pictures))
+            if told_axes("TYX", (len(pictures), 1, 1), how.axes) != "TYX":
+                found = f"{path}: {len(pictures)} pictures, which are time points"
+                raise InputError(f"{found}. Save them as TIFF with axes {how.axes}")
+            log.info("%s: %d frames", short_name(path), len(pictures))
             return pictures, [None] * 3, None
         with open_tiff(path, how.axes) as tif:
             frames = tiff_frames(tif, path, how.axes, how.channel)
             axes = tif.series[0].axes
-            size, step = _ome_scale(tif) if tif.is_ome else _imagej_scale(tif)
+            size, step = ome_scale(tif) if tif.is_ome else imagej_scale(tif)
     first = frames[0]
     slices = len(first) if first.ndim == 3 else 1
     if len(frames) * slices > 1:
@@ -184,7 +192,7 @@ def file_frames(path: Path, how: MovieOptions) -> tuple[Frames, list, float | No
         log.log(level, "%s: %s", short_name(path), found)
     return frames, size, step
 
-# %% ../nbs/08_files.ipynb #c027
+# %% ../nbs/08_files.ipynb #c028
 #| code-fold: false
 class JoinedFrames:
     "The frames of several sequences, one after another."
@@ -201,13 +209,13 @@ class JoinedFrames:
 
     def where(self, i: int) -> str:
         "Say where frame `i` comes from, for messages."
-        return _where(*self._part(i))
+        return origin_of(*self._part(i))
 
     def __getitem__(self, i):
         part, at = self._part(i)
         return part[at]
 
-# %% ../nbs/08_files.ipynb #c029
+# %% ../nbs/08_files.ipynb #c030
 AS_STATED = MovieOptions()
 
 
@@ -223,7 +231,7 @@ def _listed_movie(frames, spacing, interval, name, how):  # a list of files, or 
         raise InputError("an array is (t, y, x) or (t, z, y, x): move its axes, take one channel")
     return Movie(frames, name or "array", spacing, interval)
 
-# %% ../nbs/08_files.ipynb #c031
+# %% ../nbs/08_files.ipynb #c032
 #| code-fold: false
 def folder_files(path: Path, how: MovieOptions) -> tuple[list[Path], list[int], int | None]:
     "Return the files of a folder in order of time, their numbers, and the channel left to take."
@@ -245,7 +253,7 @@ def folder_files(path: Path, how: MovieOptions) -> tuple[list[Path], list[int], 
     first = numbers[0] if numbers else 0
     return files, list(range(first, first + len(files))), channel
 
-# %% ../nbs/08_files.ipynb #c032
+# %% ../nbs/08_files.ipynb #c033
 #| code-fold: false
 def _folder_movie(path, spacing, interval, name, how=AS_STATED):
     files, numbers, channel = folder_files(path, how)
@@ -272,12 +280,12 @@ def _folder_movie(path, spacing, interval, name, how=AS_STATED):
 
 TIME_IN_FILES = "if each holds time points: --axes TYX"
 
-# %% ../nbs/08_files.ipynb #c033
+# %% ../nbs/08_files.ipynb #c034
 def _joined(files, how):
     parts = [file_frames(p, how)[0] for p in files]
     return parts[0] if len(parts) == 1 else JoinedFrames(parts)
 
-# %% ../nbs/08_files.ipynb #c034
+# %% ../nbs/08_files.ipynb #c035
 #| code-fold: false
 def _file_movie(path, spacing, interval, name, how=AS_STATED):
     if path.is_dir():  # of a name that ends as those of files
@@ -289,7 +297,7 @@ def _file_movie(path, spacing, interval, name, how=AS_STATED):
         spacing = stated
     return Movie(frames, name, spacing, step if interval is None else interval, shape=shape)
 
-# %% ../nbs/08_files.ipynb #c036
+# %% ../nbs/08_files.ipynb #c037
 class Format(NamedTuple):
     "A file format and its functions, or their `module:function`; None where it has no such thing."
 
@@ -324,7 +332,7 @@ def find_format(path: str | os.PathLike) -> Format | None:
         return None
     return next((f for f in FORMATS if suffix in f.suffixes), None)
 
-# %% ../nbs/08_files.ipynb #c038
+# %% ../nbs/08_files.ipynb #c039
 def read_movie(
     path: Any,  # a folder of images, a TIFF of several pages, one image, a list of files, an array
     spacing: Sequence[float] | None = None,  # µm per pixel; default: as the file states it, else 1
@@ -360,9 +368,8 @@ def read_movie(
     told = () if how == AS_STATED else (how,)
     return reader(path, spacing, interval, name, *told)
 
-# %% ../nbs/08_files.ipynb #c052
+# %% ../nbs/08_files.ipynb #c053
 #| code-fold: false
-MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 NO_TEXT = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"PK\3\4", b"\x1f\x8b", b"%PDF")
 
 
@@ -382,9 +389,7 @@ def read_text(
         raise InputError(f"{path}: cannot be read ({e.strerror})") from None
     if any(data.startswith(start) for start in NO_TEXT):
         raise InputError(f"{path}: no text, it begins with {data[:8]!r}. Check the path")
-    coding = next((name for mark, name in MARKS.items() if data.startswith(mark)), "utf-8")
-    if coding == "utf-8" and b"\0" in data[:2]:  # UTF-16 without a mark
-        coding = "utf-16-be" if data[:1] == b"\0" else "utf-16-le"
+    coding = json.detect_encoding(data)  # by its mark, or by where the zero bytes are
     try:
         text = data.decode(coding)
     except UnicodeDecodeError as e:
@@ -394,7 +399,7 @@ def read_text(
         ) from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
-# %% ../nbs/08_files.ipynb #c053
+# %% ../nbs/08_files.ipynb #c054
 #| code-fold: false
 def read_json(path: str | os.PathLike, advice: str = "Check the path") -> Any:
     "Return the content of a JSON file; `InputError` where it is none."
@@ -409,7 +414,7 @@ def read_json(path: str | os.PathLike, advice: str = "Check the path") -> Any:
         what = "Is it complete? Copy it again" if cut else "Mend it there, or check the path"
         raise InputError(f"{path}: cannot be read as JSON ({e}). {what}") from None
 
-# %% ../nbs/08_files.ipynb #c056
+# %% ../nbs/08_files.ipynb #c057
 #| code-fold: false
 def check_name(where: str, value: Any) -> str:
     "Return a name that stands in a file; `InputError` where no file could be called so."

@@ -21,7 +21,7 @@ import numpy as np
 
 from .movie import Frames, InputError, LazyFrames, refuse_special
 
-# %% ../nbs/07_images.ipynb #c011
+# %% ../nbs/07_images.ipynb #c012
 #| code-fold: false
 class ErrorRecords(logging.Handler):
     "Collects the errors that a library writes into its log, from this thread alone."
@@ -33,9 +33,11 @@ class ErrorRecords(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         "Keep the message of a record."
-        harmless = "TiffTag" in record.getMessage()  # a bad private tag does no harm to pixels
+        text = record.getMessage()
+        # a bad private tag does no harm to pixels; of bad shapes, `disagreement` speaks
+        harmless = "TiffTag" in text or "shaped series" in text
         if record.thread == self.reader and not harmless:
-            self.messages.append(record.getMessage())
+            self.messages.append(text)
 
 
 CUT_SHORT = re.compile(
@@ -57,7 +59,7 @@ def _advice(error):  # of a library
         return "That is what the system says: check the disk and the path"
     return "It is damaged, or of a rare kind. Save it again as TIFF"
 
-# %% ../nbs/07_images.ipynb #c012
+# %% ../nbs/07_images.ipynb #c013
 #| code-fold: false
 def unreadable(path: str | Path, error: Exception) -> InputError:
     "Return the error for a file that a library could not read."
@@ -91,7 +93,7 @@ def image_errors(path: str | Path) -> Iterator[None]:  # the file that is read i
         library.removeHandler(records)
         library.setLevel(level)
 
-# %% ../nbs/07_images.ipynb #c014
+# %% ../nbs/07_images.ipynb #c015
 #| code-fold: false
 def to_gray(frame: np.ndarray) -> np.ndarray:  # (y, x, samples): RGB, RGBA, or gray and alpha
     "Return luma (y, x) in the same dtype for a colour frame."
@@ -100,7 +102,7 @@ def to_gray(frame: np.ndarray) -> np.ndarray:  # (y, x, samples): RGB, RGBA, or 
     gray = frame[..., :3] @ np.array([0.299, 0.587, 0.114])
     return (gray.round() if frame.dtype.kind in "ui" else gray).astype(frame.dtype)
 
-# %% ../nbs/07_images.ipynb #c019
+# %% ../nbs/07_images.ipynb #c020
 #| code-fold: false
 TIFF = (".tif", ".tiff")
 PICTURE = (".png", ".jpg", ".jpeg")
@@ -135,14 +137,6 @@ def is_tiff(path: Path) -> bool:
     if start not in TIFF_STARTS and instead:
         raise InputError(f"{path}: {instead}")
     return start in TIFF_STARTS
-
-# %% ../nbs/07_images.ipynb #c021
-SMALL_FILE = 2**26  # bytes
-
-
-def read_small_file(path):  # None: not small, or not plain
-    plain = path.is_file() and path.stat().st_size < SMALL_FILE
-    return _read_plain_tiff(path.read_bytes()) if plain else None
 
 # %% ../nbs/07_images.ipynb #c022
 class PictureFrames:
@@ -275,6 +269,16 @@ def _read_plain_tiff(data):  # bytes -> array
 
     return imagecodecs.tiff_decode(data)
 
+
+SMALL_FILE = 2**26  # bytes
+
+
+def read_small_file(path: Path) -> np.ndarray | None:
+    "Return the image (y, x) of a small file with one plain gray page; None for all other files."
+    if not path.is_file() or path.stat().st_size >= SMALL_FILE:
+        return None
+    return _read_plain_tiff(path.read_bytes())
+
 # %% ../nbs/07_images.ipynb #c034
 #| code-fold: false
 def told_axes(axes: str, shape: Sequence[int], told: str | None) -> str:  # axes: those of the file
@@ -366,7 +370,10 @@ class PageFrames:
 # %% ../nbs/07_images.ipynb #c043
 #| code-fold: false
 def disagreement(tif: Any) -> str:  # an open tifffile.TiffFile
-    "Say where the number of pages is not the one that ImageJ or OME state; else return ''."
+    "Say where the number of pages is not the one that the file states; else return ''."
+    if tif.is_shaped and tif.series[0].kind in ("generic", "uniform"):  # not by what it states
+        stated = tif.pages[0].shaped_description
+        return f"its tifffile metadata state {stated}, it has {len(tif.pages)} pages"
     if not (tif.is_imagej or tif.is_ome or tif.is_shaped) or len(tif.series) > 1:
         return ""
     first, found = tif.series[0], len(tif.pages)
@@ -487,7 +494,8 @@ def _in(value, unit, units):  # None where nothing usable is stated
     return value * units[unit] if usable else None
 
 
-def _ome_scale(tif):  # -> [µm per pixel along z, y, x], minutes per frame, as far as stated
+def ome_scale(tif: Any) -> tuple[list, float | None]:  # an open tifffile.TiffFile
+    "Return the µm per pixel along z, y, x and the minutes per frame of an OME-TIFF, or None."
     import tifffile
 
     image = tifffile.xml2dict(tif.ome_metadata)["OME"]["Image"]
@@ -499,7 +507,8 @@ def _ome_scale(tif):  # -> [µm per pixel along z, y, x], minutes per frame, as 
     return size, _in(meta.get("TimeIncrement"), meta.get("TimeIncrementUnit", "s"), MINUTES)
 
 
-def _imagej_scale(tif):
+def imagej_scale(tif: Any) -> tuple[list, float | None]:
+    "Return the same of a TIFF of ImageJ."
     meta, tags = tif.imagej_metadata or {}, tif.pages[0].tags
     size = [meta.get("spacing")]
     for axis in "YX":

@@ -33,6 +33,7 @@ from celltrack.images import (
     tiff_frames,
     without_single_axes,
 )
+from .measure import IN_PIECES, pieces_of, pieces_of_one, several_pieces
 from .movie import InputError, LazyFrames, Movie, short_name
 
 # %% ../nbs/09_labels.ipynb #c012
@@ -111,30 +112,6 @@ def whole_labels(pixels: np.ndarray, where: str) -> np.ndarray:
 
 # %% ../nbs/09_labels.ipynb #c025
 #| code-fold: false
-def pieces_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    "Return the separate pieces of all labels, numbered from 1, and the label of each (first: 0)."
-    from skimage.measure import label
-
-    pieces = label(labels)
-    names = np.zeros(pieces.max(initial=0) + 1, labels.dtype)
-    names[pieces] = labels
-    return pieces, names
-
-
-def several_pieces(labels: np.ndarray) -> tuple[int, int]:
-    "Return the label that lies in most pieces, and in how many; those of less than 10 % left out."
-    pieces, names = pieces_of(labels)
-    if len(names) == 1:
-        return 0, 0
-    size = np.bincount(pieces.ravel())[1:]
-    label, index = np.unique(names[1:], return_inverse=True)
-    largest = np.zeros(len(label), int)
-    np.maximum.at(largest, index, size)
-    count = np.bincount(index, weights=10 * size >= largest[index]).astype(int)
-    most = count.argmax()
-    return int(label[most]), int(count[most])
-
-
 def thinned(labels: np.ndarray) -> np.ndarray:
     "Return a large label image at every fourth pixel along y and x: pieces far apart still show."
     return labels[..., ::4, ::4] if labels.shape[-1] * labels.shape[-2] > 2**16 else labels
@@ -144,8 +121,7 @@ def thinned(labels: np.ndarray) -> np.ndarray:
 MESSAGES = {
     "colours": "colours, one label for each",
     "mask": "a mask, without a label for each cell; its {n} separate pieces are numbered",
-    "pieces": "label {label} lies in {n} separate pieces and counts as one cell. "
-    "If they are several, give each a label of its own, or save a mask of 0 and 255",
+    "pieces": IN_PIECES,
 }
 FULL = (255, 65535)
 
@@ -193,16 +169,17 @@ def as_labels(
     where: str,  # for messages
     masks: Callable[[], bool],  # says whether the movie is one of masks
     tell: Callable[..., None] = lambda *what, **numbers: None,
-    look: bool = True,  # for labels in several pieces
+    look: bool = True,  # for labels in several pieces; a label alone is always looked at
 ) -> np.ndarray:
     "Return labels as they are, those of a mask as its numbered pieces."
-    if sole_value(labels) and masks():
+    alone = sole_value(labels) > 0
+    if alone and masks():
         pieces, names = pieces_of(labels)
         if len(names) > 2:
             tell("mask", where, n=len(names) - 1)
             return pieces
-    elif look and several_pieces(thinned(labels))[1] > 1:
-        label, count = several_pieces(labels)
+    elif alone or (look and several_pieces(thinned(labels))[1] > 1):
+        label, count = pieces_of_one(labels) if alone else several_pieces(labels)
         if count > 1:
             tell("pieces", where, label=label, n=count)
     return labels.astype(np.uint8) if labels.dtype == bool else labels

@@ -5,10 +5,12 @@
 # %% ../nbs/03_measure.ipynb #c003
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import ndimage
 from tqdm import tqdm
 
 from .movie import InputError, Movie
@@ -176,7 +178,45 @@ def measure_frame(
     table["border"] = (low == 0).any(0) | (high == np.reshape(labels.shape, (-1, 1))).any(0)
     return pd.DataFrame(table)
 
-# %% ../nbs/03_measure.ipynb #c060
+# %% ../nbs/03_measure.ipynb #c062
+#| code-fold: false
+def pieces_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    "Return the separate pieces of all labels, numbered from 1, and the label of each (first: 0)."
+    from skimage.measure import label
+
+    pieces = label(labels)
+    names = np.zeros(pieces.max(initial=0) + 1, labels.dtype)
+    names[pieces] = labels
+    return pieces, names
+
+
+def several_pieces(labels: np.ndarray) -> tuple[int, int]:
+    "Return the label that lies in most pieces, and in how many; those of less than 10 % left out."
+    pieces, names = pieces_of(labels)
+    if len(names) == 1:
+        return 0, 0
+    size = np.bincount(pieces.ravel())[1:]
+    label, index = np.unique(names[1:], return_inverse=True)
+    largest = np.zeros(len(label), int)
+    np.maximum.at(largest, index, size)
+    count = np.bincount(index, weights=10 * size >= largest[index]).astype(int)
+    most = count.argmax()
+    return int(label[most]), int(count[most])
+
+
+def pieces_of_one(labels: np.ndarray) -> tuple[int, int]:  # of a single value above 0
+    "Return what `several_pieces` does; only the box around the pixels is searched."
+    (box,) = ndimage.find_objects((labels > 0).astype(np.uint8))
+    return several_pieces(labels[box])
+
+# %% ../nbs/03_measure.ipynb #c065
+log = logging.getLogger("celltrack")
+IN_PIECES = (
+    "label {label} lies in {n} separate pieces and counts as one cell. "
+    "If they are several, give each a label of its own, or save a mask of 0 and 255"
+)
+
+# %% ../nbs/03_measure.ipynb #c066
 def measure_movie(
     labels: Movie | Sequence[np.ndarray],  # label images
     movie: Movie | Sequence[np.ndarray] | None = None,  # adds intensities; its spacing is used
@@ -191,13 +231,20 @@ def measure_movie(
             "Give one for each frame"
         )
     spacing = (labels if movie is None else movie).spacing
+    told = hasattr(labels.frames, "tell")  # by `read_labels`
     tables = []
     for t in tqdm(range(len(labels)), "measure", disable=None if len(labels) > 100 else True):
         image = None if movie is None else movie[t]
-        tables.append(measure_frame(labels[t], image, spacing, t))
+        frame = labels[t]
+        tables.append(measure_frame(frame, image, spacing, t))
+        if len(tables[-1]) == 1 and not told:
+            label, count = pieces_of_one(frame)
+            told = count > 1
+            if told:
+                log.warning(f"{labels.name}, frame {t}: {IN_PIECES.format(label=label, n=count)}")
     return pd.concat(tables, ignore_index=True)
 
-# %% ../nbs/03_measure.ipynb #c063
+# %% ../nbs/03_measure.ipynb #c069
 def compact_labels(
     values: np.ndarray,  # whole numbers from 0 up
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -217,7 +264,7 @@ def compact_labels(
     position[labels] = np.arange(1, len(labels) + 1)
     return labels, position[values]
 
-# %% ../nbs/03_measure.ipynb #c066
+# %% ../nbs/03_measure.ipynb #c072
 def check_labels(
     labels: np.ndarray,  # an array
     who: str,  # whose, for the message
@@ -232,7 +279,7 @@ def check_labels(
         raise InputError(f"{who}: a label of {labels.min()}. Labels count from 1; 0 is background")
     return labels
 
-# %% ../nbs/03_measure.ipynb #c071
+# %% ../nbs/03_measure.ipynb #c077
 def check_image(frame: np.ndarray) -> np.ndarray:
     "Return the frame as float32; `InputError` where it is not (y, x) or a pixel is not a number."
     frame = np.asarray(frame)
@@ -249,7 +296,7 @@ def check_image(frame: np.ndarray) -> np.ndarray:
         )
     return frame
 
-# %% ../nbs/03_measure.ipynb #c072
+# %% ../nbs/03_measure.ipynb #c078
 def normalize_intensity(frame: np.ndarray) -> np.ndarray:  # (y, x)
     "Return the frame as float32, its darkest percent at 0, its brightest half percent at 1."
     frame = check_image(frame)

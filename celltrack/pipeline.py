@@ -33,6 +33,7 @@ from celltrack.segment.choose import (
     create,
     movie_name,
     open_segmenter,
+    refined,
     refuse_other,
     result_folders,
     segment_movie,
@@ -348,8 +349,6 @@ def track_files(command: Track, linker: Any, path: Path, out: Path) -> str:
 
 def labels_for(command: Track, movie: Movie, path: Path, scratch: Path) -> tuple[Movie, Any]:
     "Return the label Movie that a command asks for, and what it was made with."
-    from celltrack.segment.predict import refine
-
     origin: Any = str(command.labels)
     if command.labels:
         labels = open_labels(command.labels, movie, path, command.reading())
@@ -358,7 +357,7 @@ def labels_for(command: Track, movie: Movie, path: Path, scratch: Path) -> tuple
         labels, origin = segment_movie(movie, segmenter, scratch), settings_of(segmenter)
         for _ in tqdm(labels, desc="segment", disable=None):
             pass  # each frame is segmented, and lies in the folder from now on
-    return refine(labels) if command.refine else labels, origin
+    return refined(labels) if command.refine else labels, origin
 
 # %% ../nbs/60_pipeline.ipynb #c049
 def open_labels(folder: Path, movie: Movie, path: Path, reading: dict) -> Movie:

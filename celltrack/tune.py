@@ -171,7 +171,6 @@ def open_study(
     path: str | Path,  # file of the trials
     study: str,
     grid: bool = False,
-    seed: int = 0,
 ) -> Any:
     "Return the Optuna study in a file, begun or gone on with; a grid is put in line as a whole."
     import optuna
@@ -185,7 +184,6 @@ def open_study(
         storage = open_storage(path)
         found = optuna.create_study(
             storage=storage,
-            sampler=open_sampler(seed),
             pruner=optuna.pruners.MedianPruner(8, 1),
             study_name=study,
             direction="maximize",
@@ -230,7 +228,7 @@ def make_trials(path: Path) -> None:
 
 # %% ../nbs/62_tune.ipynb #c026
 @contextlib.contextmanager
-def naming_trials(path):
+def naming_trials(path, raised=()):  # raised: errors that have another cause
     "What goes wrong with a file of trials in the block names it."
     from optuna.exceptions import OptunaError
     from sqlalchemy.exc import SQLAlchemyError
@@ -240,8 +238,7 @@ def naming_trials(path):
     try:
         yield
     except (OptunaError, SQLAlchemyError, *damage) as error:
-        tried = isinstance(error, damage) and hasattr(error, "of_objective")
-        if isinstance(error, InputError) or tried:
+        if isinstance(error, InputError) or isinstance(error, damage) and error in raised:
             raise
         reason = [*str(error.__cause__ or error).splitlines(), type(error).__name__][0]
         raise InputError(f"{path}: {reason}. Give another --out, or remove it") from error
@@ -284,27 +281,14 @@ def points(space: dict[str, tuple]) -> list[dict]:
 
 # %% ../nbs/62_tune.ipynb #c031
 #| code-fold: false
-def open_sampler(seed):
-    "Return TPE, with random numbers that only the seed, the trial and the parameter decide."
-    from optuna.samplers import BaseSampler, TPESampler
+def open_sampler(seed, number, name):  # number of the trial, name of the parameter
+    "Return TPE with random numbers that these three alone decide."
+    from optuna.samplers import TPESampler
 
-    class Repeatable(BaseSampler):
-        def made(self, trial, name=""):
-            number = zlib.crc32(f"{seed} {trial.number} {name}".encode())
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # constant_liar is marked experimental
-                return TPESampler(seed=number, constant_liar=True, n_startup_trials=8)
-
-        def infer_relative_search_space(self, study, trial):
-            return self.made(trial).infer_relative_search_space(study, trial)
-
-        def sample_relative(self, study, trial, space):
-            return self.made(trial).sample_relative(study, trial, space)
-
-        def sample_independent(self, study, trial, name, kind):
-            return self.made(trial, name).sample_independent(study, trial, name, kind)
-
-    return Repeatable()
+    own = zlib.crc32(f"{seed} {number} {name}".encode())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # constant_liar is marked experimental
+        return TPESampler(seed=own, constant_liar=True, n_startup_trials=8)
 
 # %% ../nbs/62_tune.ipynb #c033
 def put_back(storage, found):  # an Optuna study
@@ -335,13 +319,16 @@ class CutOff(BaseException):
 
 # %% ../nbs/62_tune.ipynb #c034
 #| code-fold: false
-def run_trial(trial, space, objective):  # an Optuna trial; parameter: values
+def run_trial(trial, space, objective, seed):  # an Optuna trial; parameter: values
     "Return the score of the setting that a trial proposes; a hopeless one is stopped."
     import optuna
 
     end_if_stopped()
     trial.set_user_attr("machine", platform.node())
-    setting = {k: trial.suggest_categorical(k, values) for k, values in space.items()}
+    setting = {}
+    for name, values in space.items():
+        trial.study.sampler = open_sampler(seed, trial.number, name)
+        setting[name] = trial.suggest_categorical(name, values)
     reported = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
     last = max(reported, default=-1)  # before it was cut off
 
@@ -352,17 +339,26 @@ def run_trial(trial, space, objective):  # an Optuna trial; parameter: values
         if step >= last and trial.should_prune():
             raise optuna.TrialPruned()
 
-    try:
-        return objective(setting, report, trial.number)
-    except Exception as error:
-        vars(error)["of_objective"] = True  # no fault of the file of trials
-        raise
+    return objective(setting, report, trial.number)
 
 # %% ../nbs/62_tune.ipynb #c036
 #| code-fold: false
 FAILURES = 10  # trials that may fail before the first is finished
 
 # %% ../nbs/62_tune.ipynb #c037
+def noting(raised, objective):  # raised: a list
+    "Return the objective; an error that it raises is also put into the list."
+
+    def noted(*given):
+        try:
+            return objective(*given)
+        except Exception as error:
+            raised.append(error)
+            raise
+
+    return noted
+
+# %% ../nbs/62_tune.ipynb #c038
 #| code-fold: false
 def search(
     path: str | Path,  # file of the trials
@@ -376,32 +372,29 @@ def search(
     import optuna
 
     done = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-    found = open_study(path, study, grid, seed)
-    failed: list[InputError] = []
+    found = open_study(path, study, grid)
+    raised: list[Exception] = []  # by the objective: no fault of the file of trials
 
     def one(trial):
         if grid and "fixed_params" not in found.get_trials()[trial.number].system_attrs:
             found.stop()  # others are at the last points
             raise InputError("each point of the grid is in line already")
         try:
-            return run_trial(trial, SPACES[study], objective)
-        except InputError as error:
-            failed.append(error)
-            raise
+            return run_trial(trial, SPACES[study], noting(raised, objective), seed)
         except KeyboardInterrupt as stop:
             raise CutOff(*stop.args) from None
 
     def give_up(found, trial):
-        if len(failed) >= FAILURES and not found.get_trials(deepcopy=False, states=done):
-            raise failed[-1]
+        if len(raised) >= FAILURES and not found.get_trials(deepcopy=False, states=done):
+            raise raised[-1]
 
     ends = [optuna.study.MaxTrialsCallback(trials, done), give_up]
-    with naming_trials(path), at_work(Path(path).parent):
+    with naming_trials(path, raised), at_work(Path(path).parent):
         if len(found.get_trials(deepcopy=False, states=done)) < trials:
             found.optimize(one, callbacks=ends, catch=(InputError,))
     return found
 
-# %% ../nbs/62_tune.ipynb #c045
+# %% ../nbs/62_tune.ipynb #c046
 #| code-fold: false
 def importance(study: Any) -> dict[str, float]:  # an Optuna study
     "Return {parameter: importance}, sum 1, largest first; all 0 where nothing could be told."
@@ -417,7 +410,7 @@ def importance(study: Any) -> dict[str, float]:  # an Optuna study
         warnings.simplefilter("ignore")
         return none | get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
 
-# %% ../nbs/62_tune.ipynb #c046
+# %% ../nbs/62_tune.ipynb #c047
 def trials_table(study: Any) -> pd.DataFrame:  # an Optuna study
     "Return a table of the finished trials, best first: number, state, score, the parameters."
     trials = study.get_trials(deepcopy=False)
@@ -448,10 +441,10 @@ def slices(study: Any) -> Any:  # an Optuna study
     axes[1].set_ylabel("score")
     return figure
 
-# %% ../nbs/62_tune.ipynb #c050
+# %% ../nbs/62_tune.ipynb #c051
 Study = Literal["segmentation", "appearance", "sort", "sort-template", "deepsort"]
 
-# %% ../nbs/62_tune.ipynb #c051
+# %% ../nbs/62_tune.ipynb #c052
 @dataclass
 class Tune(MovieOptions):
     "Search for good settings; trials are kept, so a search goes on, also in several processes."
@@ -481,10 +474,10 @@ class Tune(MovieOptions):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         for path in self.data:
             open_sequence(path, **self.reading())
-        open_study(self.out / "trials.db", self.study, self.grid, self.seed)
+        open_study(self.out / "trials.db", self.study, self.grid)
         print(finish(self, search_together(self)))
 
-# %% ../nbs/62_tune.ipynb #c052
+# %% ../nbs/62_tune.ipynb #c053
 def search_together(options):  # a Tune
     "Search in this process and in others beside it; return the study."
     context = multiprocessing.get_context("spawn")
@@ -517,7 +510,7 @@ def end_with(parent):
     parent.join()
     os._exit(1)
 
-# %% ../nbs/62_tune.ipynb #c053
+# %% ../nbs/62_tune.ipynb #c054
 def search_one(options):  # of one process
     "Run trials of a study until enough are finished; return the study."
     import optuna
@@ -542,7 +535,7 @@ def tracker_trial(study, cases, features, setting, report, number):
     "Return the score of a setting of a tracker."
     return try_tracker(setting, report, study, cases, features)
 
-# %% ../nbs/62_tune.ipynb #c054
+# %% ../nbs/62_tune.ipynb #c055
 def network_trial(options, setting, report, number):
     "Return the score of a network that was trained with a setting, in a folder of its own."
     fixed = {
@@ -553,7 +546,7 @@ def network_trial(options, setting, report, number):
     folder = options.out / options.study / f"trial{number:03d}"
     return try_network(setting, report, options.study, options.data, folder, **fixed)
 
-# %% ../nbs/62_tune.ipynb #c055
+# %% ../nbs/62_tune.ipynb #c056
 def parts_of(options):
     "Return (Cases, embeddings of their cells), to choose by and to judge by."
     cases = [open_case(path, options.labels, **options.reading()) for path in options.data]
@@ -571,7 +564,7 @@ def embeddings_of(options, cases):
     embedder = open_embedder(best if best.exists() else "reid")
     return [embedder.embed(case.movie, case.cells) for case in cases]
 
-# %% ../nbs/62_tune.ipynb #c056
+# %% ../nbs/62_tune.ipynb #c057
 DEFAULTS = {
     "sort": {"gate": 1.25, "max_age": 1, "min_hits": 1},
     "sort-template": {"max_age": 1, "min_hits": 3, "iou_threshold": 0.3},
@@ -585,7 +578,7 @@ DEFAULTS = {
     },
 }
 
-# %% ../nbs/62_tune.ipynb #c057
+# %% ../nbs/62_tune.ipynb #c058
 def finish(options, study):
     "Write table, picture and best setting of a study; return what to print."
     name, out, table = options.study, options.out, trials_table(study)

@@ -69,12 +69,20 @@ def test_links_that_lead_to_no_file(tmp_path, kind, name, read):
         np.asarray(found[0] if read is read_masks else found)
 
 
-def test_metadata_of_tifffile_that_disagree(tmp_path):
+@pytest.mark.parametrize(
+    "shape, stated",
+    [
+        ("[2, 3, 32, 16]", "1 pages"),
+        ("[2, 2, 16, 16]", r'{"shape": \[2, 2, 16, 16\]}'),
+        ("[2, 3, 16, 15]", r'{"shape": \[2, 3, 16, 15\]}'),
+    ],
+)
+def test_metadata_of_tifffile_that_disagree(tmp_path, shape, stated):
     options = {"photometric": "minisblack", "compression": "zlib"}
     tifffile.imwrite(tmp_path / "a.tif", np.resize(FIVE, (2, 3, 16, 16)), **options)
     data = (tmp_path / "a.tif").read_bytes()
-    (tmp_path / "a.tif").write_bytes(data.replace(b"[2, 3, 16, 16]", b"[2, 3, 32, 16]"))
-    with pytest.raises(InputError, match="tifffile metadata state 1 pages .* it has 6"):
+    (tmp_path / "a.tif").write_bytes(data.replace(b"[2, 3, 16, 16]", shape.encode()))
+    with pytest.raises(InputError, match=f"tifffile metadata state {stated}.* it has 6"):
         read_movie(tmp_path / "a.tif")
     assert len(read_movie(tmp_path / "a.tif", axes="TYX")) == 6
 

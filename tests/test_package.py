@@ -90,6 +90,11 @@ def test_import_loads_nothing_heavy():
     assert loaded_by("import celltrack") == []
 
 
+def test_the_default_tracker_needs_no_torch():
+    made = "import celltrack as ct; movie, truth = ct.simulate_movie(3, cells=4)"
+    assert "torch" not in loaded_by(f"{made}; ct.track_movie(movie, labels=truth.labels)")
+
+
 def test_help_loads_nothing_heavy():
     assert (
         loaded_by(

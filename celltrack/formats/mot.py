@@ -93,13 +93,18 @@ def cells_of_rows(rows: pd.DataFrame) -> pd.DataFrame:
 #| code-fold: false
 def without_ignored(rows: pd.DataFrame, path: str | Path) -> pd.DataFrame:
     "Return the rows of a truth that count: where confidence is a flag, those with 1."
-    if set(rows.confidence) != {0, 1}:
+    values = set(rows.confidence)
+    ignored = rows.confidence == 0
+    if values == {0}:
+        found = f"all {len(rows)} rows have confidence 0, which in a truth says: to be ignored"
+        log.warning(f"{short_name(path)}: {found}. They are kept; give 1 to those that count")
+    if values != {0, 1}:
         return rows
     log.warning(
-        f"{short_name(path)}: {(rows.confidence == 0).sum()} of {len(rows)} rows have confidence 0 "
+        f"{short_name(path)}: {ignored.sum()} of {len(rows)} rows have confidence 0 "
         "and are left out, as in a truth they are to be ignored"
     )
-    return rows[rows.confidence == 1]
+    return rows[~ignored]
 
 # %% ../../nbs/12_formats.mot.ipynb #c023
 def read_mot(

@@ -13,16 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
-from torch import nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from .train import save_model
 from ..movie import InputError
+
+if TYPE_CHECKING:  # a tracker that reads arrays is not to wait for torch
+    import torch
 
 # %% ../../nbs/35_learn.store.ipynb #c018
 NETWORKS = {  # kind in a file of weights: "module:class". A new network needs one line
@@ -39,7 +38,7 @@ COMMANDS = {"UNet": "train-unet", "UNet2015": "train-unet", "LinkNet": "train-gn
 COMMANDS |= {"EmbeddingNet": "train-reid", "ReidNet": "train-reid"}
 
 # %% ../../nbs/35_learn.store.ipynb #c019
-def build_network(config: dict) -> nn.Module:  # as `model.config`
+def build_network(config: dict) -> "torch.nn.Module":  # as `model.config`
     "Return a new network with random weights; `InputError` for a description that fits none."
     try:
         module, name = NETWORKS[config["kind"]].split(":")
@@ -115,8 +114,11 @@ def read_weights(path: Path) -> tuple[dict, dict]:
         return notes, {name: file.get_tensor(name) for name in file.keys()}
 
 # %% ../../nbs/35_learn.store.ipynb #c027
-def check_size(network: dict, arrays: Mapping[str, torch.Tensor]) -> None:  # of one file
+def check_size(network: dict, arrays: Mapping[str, "torch.Tensor"]) -> None:  # of one file
     "Raise `InputError` for the description of a network that is far larger than the file."
+    import torch
+    from torch.nn.modules.module import register_module_parameter_registration_hook
+
     held = sum(array.numel() for array in arrays.values())
     left = 2 * (held + len(arrays)) + 1000
 
@@ -152,7 +154,8 @@ def check_kind(
 def check_finite(path: Path, arrays: Mapping[str, Any]) -> None:  # tensors, or numpy arrays
     "Raise `InputError` for an array with a NaN or an infinity; its name is in the message."
     for name, values in arrays.items():
-        if not torch.isfinite(torch.as_tensor(values)).all():
+        finite = np.isfinite(values) if isinstance(values, np.ndarray) else values.isfinite()
+        if not finite.all():
             raise InputError(
                 f"{path}: {name} holds NaN or infinite numbers: the training went wrong. "
                 "Give other weights"
@@ -162,7 +165,7 @@ def check_finite(path: Path, arrays: Mapping[str, Any]) -> None:  # tensors, or 
 def load_model(
     name: str | Path,  # of weights in the package, a file, or the folder of a run
     kinds: Sequence[str] = (),  # classes of network that can be used, such as "UNet"; none: any
-) -> tuple[nn.Module, dict]:
+) -> tuple["torch.nn.Module", dict]:
     "Return (network in evaluation mode, notes); `InputError` where there are no such weights."
     path = find_weights(name)
     notes, arrays = read_weights(path)

@@ -19,8 +19,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cosine_similar
 from tyro.conf import Positional, arg
 
 from ..files import MovieOptions
-from ..learn.store import load_model, save_model
-from ..learn.train import TrainOptions, train_network
+from ..learn.store import load_model
+from ..learn.train import TrainOptions, save_model, train_network
 from celltrack.link.features import (
     EDGE_FEATURES,
     NODE_FEATURES,

@@ -255,7 +255,7 @@ def segment_files(command: Segment, path: Path, folder: Path) -> str:
     segmenter = open_segmenter(command.model, movie, **segmenter_options(command))
     with scratch_folder() as scratch:
         labels = segment_movie(movie, segmenter, scratch)
-        counts = write_counted(_refined(labels) if command.refine else labels, folder)
+        counts = write_counted(refined(labels) if command.refine else labels, folder)
         first = labels[0]
     for t, count in enumerate(counts, movie.first):
         log.debug("%s frame %d: %d cells", folder.name, t, count)
@@ -274,7 +274,8 @@ def segment_files(command: Segment, path: Path, folder: Path) -> str:
     return f"{folder.name}: {segmenter}, {total}{score} -> {folder}"
 
 # %% ../../nbs/39_segment.choose.ipynb #c055
-def _refined(labels):
+def refined(labels: Movie) -> Movie:
+    "Return labels refined by chapter 36, which is loaded for it: it needs torch."
     from celltrack.segment.predict import refine
 
     return refine(labels)

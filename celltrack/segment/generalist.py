@@ -19,8 +19,8 @@ from tyro.conf import Positional, arg
 from ..files import MovieOptions
 from ..formats.ctc import annotated_images
 from ..formats.dataset import Sequence, find_movie, open_sequence
-from ..learn.store import find_weights, load_model, save_model
-from ..learn.train import TrainOptions, train_network
+from ..learn.store import find_weights, load_model
+from ..learn.train import TrainOptions, save_model, train_network
 from ..measure import compact_labels
 from ..movie import InputError
 from ..score.overlap import frame_overlap, seg

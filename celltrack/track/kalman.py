@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..movie import InputError
+from ..movie import InputError, check_number
 
 # %% ../../nbs/41_track.kalman.ipynb #c022
 def kalman_gains(
@@ -233,19 +233,14 @@ class BoxMotion(AxisMotion):
         return np.concatenate([self.filter.x[1::-1].T, *state_to_box(self.filter.x.T)], 1)
 
 # %% ../../nbs/41_track.kalman.ipynb #c051
-def check_variances(**variances):
-    "Raise `InputError` for one that is negative, infinite or NaN."
-    for name, value in variances.items():
-        if not 0 <= value < np.inf:
-            raise InputError(f"PointMotion: {name} {value}. Give a finite number from 0 on")
+VARIANCES = ("step", "velocity", "change", "grow")
 
 # %% ../../nbs/41_track.kalman.ipynb #c052
 class PointMotion(AxisMotion):
     """Motion model of n tracks, 2D or 3D: the centre moves, the box around it changes slowly.
 
-    A detection is a row of 3·ndim numbers: centre, low corner, high corner. Variances are relative
-    to that of a measurement, so no unit enters. `velocity=0` is a random walk: a cell is expected
-    where it was.
+    Detections: rows (n, 3·ndim) of centre, low corner, high corner. Variances are relative to that
+    of a measurement: no unit enters. `velocity=0`, a random walk: a cell is expected where it was.
     """
 
     def __init__(
@@ -257,7 +252,8 @@ class PointMotion(AxisMotion):
         grow: float = 0.3,  # variance that each side of the box gains in a frame
     ):
         self.ndim = ndim
-        check_variances(step=step, velocity=velocity, change=change, grow=grow)
+        for name, number in zip(VARIANCES, (step, velocity, change, grow), strict=True):
+            check_number(f"PointMotion: {name}", number, (0, 1e300))
         axes = [ndim, 2 * ndim]  # those of the centre, those of the box
         self.filter = AxisFilter(
             R=np.ones(3 * ndim),

@@ -26,8 +26,8 @@ from ..assignment import candidate_pairs
 from ..detections import typical_diameter
 from ..files import MovieOptions
 from ..formats.dataset import open_sequence
-from ..learn.store import load_model, save_model
-from ..learn.train import TrainOptions, train_network
+from ..learn.store import load_model
+from ..learn.train import TrainOptions, save_model, train_network
 from ..measure import measure_movie, normalize_intensity
 from ..movie import InputError, Movie
 from ..score.overlap import overlaps

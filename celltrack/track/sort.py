@@ -246,7 +246,7 @@ def wait(tracker, frames, boxes):  # a table of boxes, of which none is taken
         frames -= 1
     tracker.frame += frames  # nothing lives
 
-# %% ../../nbs/42_track.sort.ipynb #c039
+# %% ../../nbs/42_track.sort.ipynb #c040
 def confirmed(tracker, live):
     "Return (row, row before, id) of confirmed tracks; one confirmed now gives all its cells."
     here = np.flatnonzero((live.time_since_update == 0) & (live.hits >= tracker.min_hits))
@@ -260,7 +260,7 @@ def confirmed(tracker, live):
     shown[~fresh, :-1] = False  # the others were put out before
     return past[:, 1:][shown], past[:, :-1][shown], np.repeat(live.ident[here], shown.sum(1))
 
-# %% ../../nbs/42_track.sort.ipynb #c040
+# %% ../../nbs/42_track.sort.ipynb #c041
 MOST_FILLED = 1_000_000  # interpolated cells, and a thousand more for each gap
 
 
@@ -290,7 +290,7 @@ def check_filled(missing, gaps):
             "Give a smaller max_age, or fill=False"
         )
 
-# %% ../../nbs/42_track.sort.ipynb #c042
+# %% ../../nbs/42_track.sort.ipynb #c043
 def link_cells(tracker, cells, movie=None, labels=None):
     "Return the Tracks of all frames; the tracker itself is left as it was."
     cells = check_cells(cells)
@@ -309,7 +309,7 @@ def link_cells(tracker, cells, movie=None, labels=None):
     film = labels if movie is None else movie
     return Tracks(out, make_lineage(out, run.parents, film), labels)
 
-# %% ../../nbs/42_track.sort.ipynb #c043
+# %% ../../nbs/42_track.sort.ipynb #c044
 def update_cells(tracker, cells):  # a Tracker, the cells of one frame (may be empty)
     "Take the next frame; return the cells put out now, with `track` and `parent`."
     cells = check_cells(cells, online=True)
@@ -343,7 +343,7 @@ def next_frame(tracker, cells):
         )
     return first
 
-# %% ../../nbs/42_track.sort.ipynb #c045
+# %% ../../nbs/42_track.sort.ipynb #c046
 class Tracker(FrameLoop):
     "Linker and online tracker: the loop of SORT over a table, or frame by frame."
 
@@ -381,7 +381,7 @@ class Tracker(FrameLoop):
         between = interpolate(cells.iloc[before[gap]], out[gap])
         return pd.concat([out.assign(observed=True), between])
 
-# %% ../../nbs/42_track.sort.ipynb #c046
+# %% ../../nbs/42_track.sort.ipynb #c047
 @dataclass
 class Sort(Tracker):
     """Linker and online tracker after SORT, for cells: predict, match, correct.
@@ -420,7 +420,7 @@ class Sort(Tracker):
         "Return SORT as published."
         return ReferenceSort(max_age, min_hits, iou_threshold)
 
-# %% ../../nbs/42_track.sort.ipynb #c047
+# %% ../../nbs/42_track.sort.ipynb #c048
 GATES = (1e-9, np.inf)  # of a gate, from the least to the most
 RANGES = {  # of the other parameters; `min_hits` cells of each track are kept in mind
     "gate": GATES,
@@ -444,7 +444,7 @@ def check_options(tracker, ranges=RANGES):  # a Tracker; {parameter: (least, mos
         for number in value if several else [value]:
             check_number(name, number, pair, option in ("min_hits", "n_init", "budget"))
 
-# %% ../../nbs/42_track.sort.ipynb #c059
+# %% ../../nbs/42_track.sort.ipynb #c060
 @dataclass
 class ReferenceSort(Tracker):
     "SORT as published: `Sort.reference()`. Each cell put out carries its track's filtered box."

@@ -15,6 +15,7 @@ from celltrack.formats.ctc import check, read_ctc, read_masks
 from celltrack.formats.dataset import open_sequence
 from celltrack.images import read_image
 from celltrack.labels import read_labels
+from celltrack.measure import measure_movie
 from celltrack.movie import InputError, Movie
 from celltrack.segment.generalist import read_source
 
@@ -355,6 +356,54 @@ def test_a_label_in_two_pieces_beside_others_is_a_warning(heard):
     assert (np.asarray(read_labels(movie)) == movie).all()
     (record,) = heard.records
     assert "label 3 lies in 2 separate pieces and counts as one cell" in record.getMessage()
+
+
+@pytest.mark.parametrize("count", [5, 30])
+def test_a_value_in_pieces_is_told_in_whatever_frame(count, heard):
+    movie = ones_of(stack_of_labels(count=count))
+    movie[[0, 10, 20] if count > 5 else 0] = movie[0] * (stack_of_labels()[0] == 2)  # one piece
+    labels = read_labels(movie)
+    assert (labels[0] == movie[0]).all() and not heard.records
+    assert all((labels[t] == movie[t]).all() for t in range(1, 5))
+    (record,) = heard.records
+    assert "frame 1: label 1 lies in 4 separate pieces" in record.getMessage()
+
+
+def test_a_value_in_pieces_one_pixel_apart_is_told(heard):
+    movie = np.ones((2, 301, 301), np.uint8)
+    movie[:, 1::60], movie[:, :, 1::60] = 0, 0  # lines that every fourth pixel misses
+    movie[:, :1], movie[:, :, :1] = 0, 0
+    movie[0, 61:], movie[0, :, 61:] = 0, 0  # one piece in the first frame
+    assert (np.asarray(read_labels(movie)) == movie).all()
+    (record,) = heard.records
+    assert "label 1 lies in 25 separate pieces" in record.getMessage()
+
+
+@pytest.mark.parametrize("count", [5, 30])
+def test_a_movie_of_ones_that_a_user_builds_is_told(count, heard):
+    images = Movie(np.random.default_rng(0).integers(90, 110, (count, 32, 64)), "lab/01")
+    ones = ones_of(stack_of_labels(count=count))
+    ones[0] *= stack_of_labels()[0] == 2
+    ways = {
+        "movie": lambda: measure_movie(Movie(ones, "lab/ones")),
+        "array": lambda: measure_movie(ones, images),
+        "track": lambda: track_movie(images, labels=Movie(ones, "lab/ones"), tracker="nearest"),
+        "read": lambda: track_movie(images, labels=ones, tracker="nearest"),
+    }
+    for way, measure in ways.items():
+        heard.clear()
+        measure()
+        (record,) = heard.records  # once for a movie
+        text = record.getMessage()
+        assert "frame 1: label 1 lies in 4 separate pieces and counts as one cell" in text, way
+
+
+def test_cells_alone_and_normal_labels_are_measured_without_a_word(heard):
+    rag = one_cell()
+    rag[:, 2, 2] = 1
+    for labels in (one_cell(), rag, 0 * rag, stack_of_labels()):
+        measure_movie(Movie(labels))
+    assert not heard.records
 
 
 def test_where_a_table_names_the_labels_no_piece_is_numbered(tmp_path, heard):

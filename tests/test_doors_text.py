@@ -137,7 +137,15 @@ def test_mot_rows_to_be_ignored(tmp_path, caplog):
     assert "2 of 4 rows have confidence 0" in caplog.text
     assert len(read_cells(path)) == 4  # of detections it is no flag
     assert len(read_mot(mot(tmp_path, "1,1,1,1,9,9,0", "1,2,1,1,9,9,0.3"))) == 2
-    assert len(read_mot(mot(tmp_path, "1,1,1,1,9,9,0", "1,2,1,1,9,9,0"))) == 2  # says nothing
+
+
+def test_mot_rows_that_are_all_to_be_ignored_are_kept_and_told(tmp_path, caplog):
+    caplog.set_level(logging.WARNING, "celltrack")
+    assert len(read_mot(mot(tmp_path, "1,1,1,1,9,9,-1", "1,2,1,1,9,9,-1"))) == 2  # a result
+    assert not caplog.records
+    assert len(read_mot(mot(tmp_path, "1,1,1,1,9,9,0", "1,2,1,1,9,9,0"))) == 2
+    (record,) = caplog.records
+    assert "gt.txt: all 2 rows have confidence 0" in record.getMessage()
 
 
 @pytest.mark.parametrize(
