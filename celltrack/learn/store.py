@@ -20,10 +20,11 @@ from safetensors import SafetensorError, safe_open
 
 from ..movie import InputError
 
+# %% ../../nbs/35_learn.store.ipynb #c004
 if TYPE_CHECKING:  # a tracker that reads arrays is not to wait for torch
     import torch
 
-# %% ../../nbs/35_learn.store.ipynb #c018
+# %% ../../nbs/35_learn.store.ipynb #c019
 NETWORKS = {  # kind in a file of weights: "module:class". A new network needs one line
     "UNet": "celltrack.segment.unet:UNet",
     "UNet2015": "celltrack.segment.unet:UNet2015",
@@ -37,7 +38,7 @@ NETWORKS = {  # kind in a file of weights: "module:class". A new network needs o
 COMMANDS = {"UNet": "train-unet", "UNet2015": "train-unet", "LinkNet": "train-gnn"}
 COMMANDS |= {"EmbeddingNet": "train-reid", "ReidNet": "train-reid"}
 
-# %% ../../nbs/35_learn.store.ipynb #c019
+# %% ../../nbs/35_learn.store.ipynb #c020
 def build_network(config: dict) -> "torch.nn.Module":  # as `model.config`
     "Return a new network with random weights; `InputError` for a description that fits none."
     try:
@@ -51,7 +52,7 @@ def build_network(config: dict) -> "torch.nn.Module":  # as `model.config`
         what = textwrap.shorten(str(config), 300, placeholder=" …")
         raise InputError(f"no network is described by {what} ({reason})") from None
 
-# %% ../../nbs/35_learn.store.ipynb #c022
+# %% ../../nbs/35_learn.store.ipynb #c023
 def find_weights(name: str | Path) -> Path:
     """Return the path of weights: those in the package by name, others by path.
 
@@ -73,7 +74,7 @@ def find_weights(name: str | Path) -> Path:
         "or the folder of a run that wrote them"
     )
 
-# %% ../../nbs/35_learn.store.ipynb #c025
+# %% ../../nbs/35_learn.store.ipynb #c026
 HINT = "Give a file that a training of celltrack has written"
 UNREADABLE = (
     LookupError,
@@ -113,7 +114,7 @@ def read_weights(path: Path) -> tuple[dict, dict]:
         notes["network"].keys()  # without it this is a file of others
         return notes, {name: file.get_tensor(name) for name in file.keys()}
 
-# %% ../../nbs/35_learn.store.ipynb #c027
+# %% ../../nbs/35_learn.store.ipynb #c028
 def check_size(network: dict, arrays: Mapping[str, "torch.Tensor"]) -> None:  # of one file
     "Raise `InputError` for the description of a network that is far larger than the file."
     import torch
@@ -136,7 +137,7 @@ def check_size(network: dict, arrays: Mapping[str, "torch.Tensor"]) -> None:  # 
     finally:
         hook.remove()
 
-# %% ../../nbs/35_learn.store.ipynb #c030
+# %% ../../nbs/35_learn.store.ipynb #c031
 def check_kind(
     name: str | Path,  # as it was given
     kind: str,  # of NETWORKS, as the file says
@@ -161,7 +162,7 @@ def check_finite(path: Path, arrays: Mapping[str, Any]) -> None:  # tensors, or 
                 "Give other weights"
             )
 
-# %% ../../nbs/35_learn.store.ipynb #c031
+# %% ../../nbs/35_learn.store.ipynb #c032
 def load_model(
     name: str | Path,  # of weights in the package, a file, or the folder of a run
     kinds: Sequence[str] = (),  # classes of network that can be used, such as "UNet"; none: any
@@ -185,7 +186,7 @@ def load_model(
         ) from None
     return model.eval(), notes
 
-# %% ../../nbs/35_learn.store.ipynb #c043
+# %% ../../nbs/35_learn.store.ipynb #c044
 def load_arrays(name: str | Path) -> dict[str, np.ndarray]:  # as of `find_weights`
     "Return the arrays of a safetensors file by name; `InputError` where it cannot be read."
     path = find_weights(name)
