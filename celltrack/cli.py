@@ -61,6 +61,8 @@ def complain_of_unknown(name: str) -> int:
 # %% ../nbs/65_cli.ipynb #c019
 def run_command(name: str, args: list[str]) -> int:
     "Import what the command needs, and run its dataclass on `args`; return the exit code."
+    if any("\0" in word for word in args):
+        return complain("a NUL byte, which no name of a file may have. Leave it out")
     command = resolve_name(COMMANDS[name][0])
     import tyro
 

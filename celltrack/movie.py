@@ -419,6 +419,8 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:  # the final file or fold
     path = Path(path)
     if path.name in ("", ".."):
         raise InputError(f"{path}: cannot be written. Name a file or folder in it")
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise InputError(f"{path}: a pipe or a device, which a file would replace. Name a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path.parent)
     with naming(path):
@@ -451,7 +453,7 @@ def check_database(path: Path) -> None:
         with contextlib.closing(sqlite3.connect(path, timeout=10)) as file:
             file.execute("begin immediate")
             found = file.execute("pragma quick_check(1)").fetchone()[0]
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # damage shows in names, too
         if "locked" in str(error):
             advice = "Another program is at work on it: wait for its end"
         raise InputError(f"{path}: cannot be used ({error}). {advice}") from None

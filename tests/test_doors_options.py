@@ -269,6 +269,16 @@ def test_trials_with_junk_in_the_middle(tmp_path):
         open_study(path, "sort")
 
 
+def test_trials_with_a_name_that_is_no_text(tmp_path):
+    path = tmp_path / "trials.db"
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute("create table trials (a)")
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"CREATE TABLE trials (a)", b"CREATE T\xfcBLE trials (a)"))
+    with pytest.raises(InputError, match=r"trials\.db: cannot be used .* can't decode"):
+        open_study(path, "sort")
+
+
 def test_trials_that_another_program_holds(tmp_path, monkeypatch):
     path = tmp_path / "trials.db"
     search(path, "sort", score, 1)
@@ -689,3 +699,9 @@ def test_crops_of_a_size_that_the_network_cannot_draw():
         check_size(UNet(), 17)
     with pytest.raises(InputError, match="--size 128: .* Give 116 or 132"):
         check_size(UNet2015(outputs=3, width=2), 128)
+
+
+@pytest.mark.parametrize("option", ["--csv", "--gallery"])
+def test_a_nul_byte_is_no_name(option, capsys):
+    assert main(["score", "01_GT", "01_RES", option, "a\0b"]) == 2
+    assert "NUL byte" in capsys.readouterr().err
