@@ -1,5 +1,5 @@
 """All trackers, two rivals and an oracle on four real movies, clean and damaged, with one set of
-defaults: the table of chapter 61.
+defaults: the long table of chapter 66.
 
     python benchmarks/compare.py        writes nbs/tables/compare.csv and its run record
 Needs the movies under $CELLTRACK_DATA and `pip install laptrack`. Detections are the silver masks
@@ -13,7 +13,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pandas as pd
 
-from celltrack.compare import compare_trackers, open_case
+from celltrack.benchmark import compare_trackers
+from celltrack.cases import open_case
 from celltrack.pipeline import TRACKERS, open_tracker
 from tables import PANEL, TOLERANCES, run_record, write_table
 

@@ -1,15 +1,21 @@
-"""Learn to tell mothers: the weights of `celltrack.track.divide`, their card, and the table of
-chapter 43.
+"""Divisions: the weights of `celltrack.track.divide`, and the tables of chapters 43 and 47.
 
-    python benchmarks/divide.py
+    python benchmarks/divide.py [--learn] [--cache FOLDER] [--movies NAME ...]
 
-Writes celltrack/weights/divide.safetensors, divide.md, nbs/tables/divide.csv and its run record.
-Needs the movies under $CELLTRACK_DATA. Two kinds of weights are judged on each real movie: those in
-the box, which saw all of them, and those that never saw this movie nor anything made from it.
+Writes nbs/tables/divide.csv, divide_calibration.csv and their run records. Needs the movies under
+$CELLTRACK_DATA. Four rungs are judged on each movie: the nearest mother, a mother by conserved
+area, and the learned step with two kinds of weights: those in the box, which saw all real movies,
+and those that never saw this movie nor anything made from it. Calibration is judged with the
+latter. --learn: learn the weights in the box anew, too, and write celltrack/weights/divide.*.
+What was learned and judged is kept in the cache folder, so that a run that was stopped goes on;
+--movies judges only those.
 """
 
+import argparse
 import os
+import pickle
 import time
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -17,12 +23,20 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import save_file
 
-from celltrack.compare import Case, damaged, open_case, rows_of
+from celltrack.cases import Case, damaged, open_case, rows_of
 from celltrack.lineage import lineage_graph
 from celltrack.link.graph import nearest_kept, varied_movie
 from celltrack.movie import atomic
+from celltrack.simulate import course_movie
 from celltrack.track.choice import learn_weights, true_hypotheses
-from celltrack.track.divide import Divide, find_hypotheses
+from celltrack.track.divide import (
+    Divide,
+    MotherRule,
+    choice_probabilities,
+    find_hypotheses,
+    shipped_weights,
+    utilities,
+)
 from celltrack.track.sort import Sort
 from celltrack.tracks import from_links
 from tables import MODALITIES, TOLERANCES, WEIGHTS, markdown_rows, run_record, write_table
@@ -32,7 +46,11 @@ GATES = (1.0, 1.25)  # of the tracker whose errors are learned from
 STRIDES = (2,)  # each second frame alone
 LEARN_SEEDS = (20, 21)  # of the damage, to learn from
 TEST_SEEDS = (0, 1, 2)  # of the damage, to test
+TEST_SIMULATED = range(12, 15)  # simulated movies that no weights have seen
 HIDDEN, STEPS, DECAY, SEEDS = 12, 400, 2.0, (0, 1)
+UNSEEN, BOX = "never saw this movie", "in the box"
+EDGES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # of bins
+TEMPERATURES = np.geomspace(0.4, 2.5, 85)  # among which the best is sought
 
 
 def real(name):
@@ -105,44 +123,159 @@ def two_rounds(case, tracks):
     return [(found, right), (again, right_again)]
 
 
-def judged(case, weights, kind):
-    "Return rows of scores, clean and damaged, the latter the mean over several seeds."
-    tracker = {"SORT + division": Divide(weights=weights)}
-    clean = rows_of(case, tracker)
-    broken = pd.concat([rows_of(damaged(case, seed), tracker) for seed in TEST_SEEDS])
-    mean = broken.groupby("tracker", as_index=False).mean(numeric_only=True)
-    rows = [clean.assign(detections="clean"), mean.assign(detections="damaged")]
-    return pd.concat(rows).assign(movie=case.name, weights=kind)
+def judged(case, rungs):
+    "Return a row per rung and state of the detections: scores, and counts of divisions."
+    rows = []
+    states = {"clean": case} | {f"damaged {seed}": damaged(case, seed) for seed in TEST_SEEDS}
+    for state, variant in states.items():
+        detections, _, seed = state.partition(" ")
+        found = rows_of(variant, rungs).rename(columns={"tracker": "weights"})
+        rows.append(found.assign(detections=detections, seed=seed))
+    return pd.concat(rows).assign(movie=case.name)
+
+
+def rungs_of(weights):  # {kind: weights}
+    "Return {name: linker}: two rules, and the learned step."
+    rules = {
+        "nearest mother": MotherRule(tolerance=np.inf, imbalance=np.inf),
+        "conserved area": MotherRule(),
+    }
+    return rules | {kind: Divide(weights=chosen) for kind, chosen in weights.items()}
+
+
+def choices(case, weights):
+    "Return [(utility, owner, is right)] of newborns, clean and damaged, by weights given."
+    found = []
+    for variant in (case, *(damaged(case, seed) for seed in TEST_SEEDS)):
+        tracks = Divide().linker.link(variant.cells, variant.movie)
+        hypotheses = find_hypotheses(tracks, variant.movie)
+        right = true_hypotheses(hypotheses, tracks.cells, variant.truth, variant.tables)
+        rows = np.isin(np.arange(len(hypotheses.owner)), right)
+        found.append((utilities(hypotheses, weights), hypotheses.owner, rows))
+    return found
+
+
+def probabilities(found, temperature=1.0):
+    "Return (p, is right) of all hypotheses of one movie."
+    p = [choice_probabilities(u / temperature, owner, owner.max() + 1) for u, owner, _ in found]
+    return np.concatenate(p), np.concatenate([right for *_, right in found])
+
+
+def mean_loss(found, temperature):
+    "Return the mean of -log p of the right hypotheses."
+    p, right = probabilities(found, temperature)
+    return -np.log(np.maximum(p[right], 1e-12)).mean()
+
+
+def calibration(found):  # {movie: what `choices` gives}
+    "Return a row per movie, temperature and bin; temperatures are fitted to the other movies."
+    loss = {name: [mean_loss(f, t) for t in TEMPERATURES] for name, f in found.items()}
+    rows = []
+    for name, own in found.items():
+        others = np.mean([losses for other, losses in loss.items() if other != name], axis=0)
+        fitted = TEMPERATURES[others.argmin()]
+        for kind, temperature in (("as learned", 1.0), ("fitted to the others", fitted)):
+            p, right = probabilities(own, temperature)
+            where = np.digitize(p, EDGES)
+            table = pd.DataFrame({"p": p, "right": right, "variance": p * (1 - p)})
+            sums = table.groupby(where).sum().assign(n=np.bincount(where)[np.unique(where)])
+            sums = sums.rename_axis("bin").reset_index()
+            common = {"movie": name, "kind": kind, "temperature": temperature}
+            rows.append(sums.assign(**common, loss=mean_loss(own, temperature)))
+    return pd.concat(rows)
+
+
+def kept(cache, name, make):
+    "Return what `make` gives, from the cache folder if it was made before."
+    path = cache and cache / f"{name.replace('/', ' ')}.pickle"
+    if path and path.exists():
+        return pickle.loads(path.read_bytes())
+    value = make()
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(path) as new:
+            new.write_bytes(pickle.dumps(value))
+    return value
+
+
+def learn(cache, left_out=None):
+    "Return weights learned from all movies but one."
+    names = [*(f"simulated {k}" for k in range(SIMULATED)), *TOLERANCES]
+    used = []
+    for name in names:
+        if name != left_out:
+            made = kept(cache, f"examples {name}", lambda name=name: examples_of(name))
+            used += made
+    return learn_weights(used, HIDDEN, STEPS, decay=DECAY, seeds=SEEDS)
+
+
+def examples_of(name):
+    "Return the examples of a movie by its name."
+    case = simulated(int(name.split()[1])) if name.startswith("simulated") else real(name)
+    return [(hypotheses, right) for hypotheses, right in examples(case) if len(right)]
+
+
+def course_case():
+    "Return the Case of the course's movie."
+    movie, truth = course_movie()
+    return Case("course", movie, truth, truth.labels)
+
+
+def movies():
+    "Return {name: function that makes the Case}."
+    found = {"course": course_case}
+    found |= {f"simulated {k}": lambda k=k: simulated(k) for k in TEST_SIMULATED}
+    return found | {name: lambda name=name: real(name) for name in TOLERANCES}
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--learn", action="store_true", help="learn the weights in the box anew")
+    parser.add_argument("--cache", type=Path, help="folder of what was learned and judged")
+    parser.add_argument("--movies", nargs="+", help="only these, and no table")
+    given = parser.parse_args()
     start = time.perf_counter()
-    learn_from = {}
-    for case in [*map(simulated, range(SIMULATED)), *map(real, TOLERANCES)]:
-        found = [(hypotheses, right) for hypotheses, right in examples(case) if len(right)]
-        learn_from[case.name] = found
-        print(case.name, sum(len(right) for _, right in found), "newborns", flush=True)
+    box = learn(given.cache) if given.learn else shipped_weights()
+    rows, found = [], {}
+    for name, make in movies().items():
+        if name not in (given.movies or movies()):
+            continue
+        unseen = box
+        if name in TOLERANCES:
+            unseen = kept(
+                given.cache,
+                f"classifier without {name}",
+                lambda name=name: learn(given.cache, name),
+            )
+        weights = {BOX: box, UNSEEN: unseen} if name in TOLERANCES else {UNSEEN: unseen}
 
-    def learned(left_out=None):
-        used = [found for name, found in learn_from.items() if name != left_out]
-        return learn_weights(sum(used, []), HIDDEN, STEPS, decay=DECAY, seeds=SEEDS)
+        def results(make=make, weights=weights):
+            case = make()
+            return judged(case, rungs_of(weights)), choices(case, weights[UNSEEN])
 
-    weights, rows = learned(), []
-    for case in map(real, TOLERANCES):
-        kinds = {"in the box": weights, "never saw this movie": learned(case.name)}
-        for kind, chosen in kinds.items():
-            rows.append(judged(case, chosen, kind))
-            print(rows[-1].to_string(), flush=True)
-    columns = ["movie", "weights", "detections", "LNK", "BIO", "IDF1", "division F1"]
-    table = pd.concat(rows)[columns].round(4)
+        scores, found[name] = kept(given.cache, f"divide {name}", results)
+        rows.append(scores)
+        print(scores.groupby(["weights", "detections"])["division F1"].mean(), flush=True)
+    if given.movies:
+        return
+    counts = ["division TP", "division FP", "division FN"]
+    columns = [
+        "movie",
+        "weights",
+        "detections",
+        "seed",
+        "LNK",
+        "BIO",
+        "IDF1",
+        "division F1",
+    ]
+    table = pd.concat(rows)[columns + counts].round(4)
     settings = {
         "movies": list(TOLERANCES),
         "simulated": SIMULATED,
+        "simulated, to test": list(TEST_SIMULATED),
         "gates": GATES,
         "strides": STRIDES,
-        "newborns": {
-            name: sum(len(right) for _, right in found) for name, found in learn_from.items()
-        },
         "hidden": HIDDEN,
         "steps": STEPS,
         "decay": DECAY,
@@ -151,15 +284,17 @@ def main():
         "seeds of damage, to test": TEST_SEEDS,
     }
     record = run_record("divide.py", ["numpy", "scipy", "torch"], settings, start)
-    with atomic(WEIGHTS / "divide.safetensors") as path:
-        save_file(weights, path)
-    with atomic(WEIGHTS / "divide.md") as path:
-        path.write_text(card(weights, table, record))
     write_table(table, record, "divide")
+    write_table(calibration(found).round(6), record, "divide_calibration")
+    if given.learn:
+        with atomic(WEIGHTS / "divide.safetensors") as path:
+            save_file(box, path)
+        with atomic(WEIGHTS / "divide.md") as path:
+            path.write_text(card(box, table, record))
 
 
 def card(weights, table, record):
-    newborns = record["newborns"]
+    mean = table.groupby(["movie", "weights", "detections"], sort=False).mean(numeric_only=True)
     return (
         f"""# divide
 
@@ -171,7 +306,7 @@ learned by `{record["command"]}` in {record["seconds"]:.0f} s on {record["cpus"]
 
 ## Data
 
-{sum(newborns.values())} newborns: of {record["simulated"]} movies of `celltrack.simulate` and of
+Newborns of {record["simulated"]} movies of `celltrack.simulate` and of
 the first sequences of {", ".join(record["movies"])} of the Cell Tracking Challenge (silver masks,
 Fluo-N2DH-SIM+: gold), each as it is, twice with 5 % of the cells lost and 2 % invented, and with
 every second frame alone; linked with gates of {" and ".join(map(str, record["gates"]))} cell sizes.
@@ -186,7 +321,7 @@ Only the second is a fair test of a new kind of movie. Damaged: mean over
 tolerance of each movie, division F1 allows one frame.
 
 """
-        + markdown_rows(table)
+        + markdown_rows(mean.round(4).reset_index())
         + "\n"
     )
 

@@ -1,5 +1,5 @@
-"""Train the network of links: weights and card of `celltrack.link.gnn`, and the tables of chapter
-61 on movies and frames that it did not learn from.
+"""Train the network of links: weights and card of `celltrack.link.gnn`, and the tables of chapters
+61 and 66 on movies and frames that it did not learn from.
 
     python benchmarks/gnn.py [movie] [time] [ship]
 
@@ -8,7 +8,7 @@ Needs the movies under $CELLTRACK_DATA. "movie": each real movie is linked by ne
 the others and simulated ones. "time": the first 60 % of all real movies are for training, the rest
 of each for the test. The published network (peer_gnn.py) and the classifier of divisions of chapter
 43 learn from the same examples. About an hour and a half on one core; each fold is kept in
-build/gnn, so a killed run goes on.
+build/gnn, so a killed run goes on. What depth and looks are worth: variants.py.
 """
 
 import os
@@ -25,15 +25,10 @@ import torch
 
 import divide
 import peer_gnn
-from celltrack.compare import damaged, rivals, rows_of
+from celltrack.cases import damaged, rivals, rows_of
 from celltrack.learn.train import save_model
-from celltrack.link.gnn import (
-    TrainGnn,
-    augmented_examples,
-    calibrate,
-    train_link_net,
-)
-from celltrack.link.graph import simulated_links, true_links
+from celltrack.link.gnn import TrainGnn, calibrate, train_link_net
+from celltrack.link.graph import augmented_examples, simulated_links, true_links
 from celltrack.link.solve import GnnCosts, Solver
 from celltrack.movie import atomic
 from celltrack.track.choice import learn_weights

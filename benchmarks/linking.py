@@ -108,7 +108,7 @@ def main():
 
     import torch
 
-    from celltrack.compare import LapTrack
+    from celltrack.cases import LapTrack
     from celltrack.link.gnn import LinkNet, predict_links
 
     torch.set_num_threads(1)

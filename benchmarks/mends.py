@@ -17,25 +17,28 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 import gnn
-from celltrack.compare import damaged, rows_of
+from celltrack.cases import damaged, rows_of
 from celltrack.learn.train import TrainingConfig, train_network
 from celltrack.link.features import describe, published_values
 from celltrack.link.gnn import (
     LinkNet,
     MessagePassing,
     WindowSampler,
-    augmented_examples,
     daughter_loss,
     group_log_softmax,
     group_max,
     group_sum,
     lineage_loss,
-    make_example,
     masked_mean,
     predict_links,
     split_logits,
 )
-from celltrack.link.graph import candidate_graph, simulated_links
+from celltrack.link.graph import (
+    augmented_examples,
+    candidate_graph,
+    make_example,
+    simulated_links,
+)
 from celltrack.link.solve import Solver, probability_costs
 from celltrack.track.divide import Divide
 from tables import run_record, write_table

@@ -10,16 +10,24 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from celltrack.detections import rows_by_frame
 from celltrack.learn.train import TrainingConfig, train_network
 from celltrack.link.embed import multi_similarity_loss
 from celltrack.link.features import published_values
-from celltrack.link.gnn import PublishedNet, balanced_loss
+from celltrack.link.gnn import PublishedNet
 from celltrack.track.reid import Album, CropSampler, Embedder, EmbeddingNet, make_album
 from celltrack.tracks import from_links
 
 FRAMES, EMBEDDINGS, MOST = 10, 128, 800  # cells of a training window: of larger ones a patch
+
+
+def balanced_loss(logits, is_true):  # (m,), float (m,)
+    "Return the cross-entropy of links; true ones weigh as false over true of the batch."
+    n_true = is_true.sum()
+    weight = (len(is_true) - n_true) / n_true.clamp(min=1)
+    return binary_cross_entropy_with_logits(logits, is_true, pos_weight=weight)
 
 
 def candidates(cells):

@@ -24,7 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 
-from celltrack.compare import Case, damaged, judge, open_case, rivals
+from celltrack.cases import Case, damaged, judge, open_case, rivals
 from celltrack.formats.coco import read_coco, write_coco
 from celltrack.formats.ctc import read_ctc, write_ctc
 from celltrack.formats.mot import read_mot, write_mot

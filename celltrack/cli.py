@@ -27,7 +27,7 @@ COMMANDS = {  # name: (dataclass, help)
     "segment": ("celltrack.segment.choose:Segment", "find the cells of movies or single images"),
     "track": ("celltrack.pipeline:Track", "segment and track movies"),
     "score": ("celltrack.score.errors:ScoreFiles", "score results against truth, draw the errors"),
-    "compare": ("celltrack.compare:Compare", "run trackers and rivals on movies with truth"),
+    "compare": ("celltrack.benchmark:Compare", "run trackers and rivals on movies with truth"),
     "check": ("celltrack.formats.dataset:Check", "name every defect of truth and results"),
     "download": ("celltrack.formats.dataset:Download", "fetch data sets of the challenge"),
     "convert": ("celltrack.convert:Convert", "turn tracks into another format"),

@@ -108,7 +108,20 @@ def check_number(
     a_number = "a whole number" if whole else "a number"
     raise InputError(f"{name} {str(value)[:40]}: give {a_number} from {least:,} to {most:,}")
 
-# %% ../nbs/00_movie.ipynb #c036
+# %% ../nbs/00_movie.ipynb #c034
+#| code-fold: false
+@contextlib.contextmanager
+def expects(answer: str) -> Iterator[None]:  # what the answer has to be: "a number"
+    "Turn any error that a wrong answer causes into an AssertionError that says what is expected."
+    try:
+        yield
+    except AssertionError:
+        raise
+    except Exception as error:
+        stopped = f"{type(error).__name__}: {error}"
+        raise AssertionError(f"give {answer}; the check stopped with {stopped[:200]}") from error
+
+# %% ../nbs/00_movie.ipynb #c039
 class Frames(Protocol):
     "What a Movie is made of: anything with a length that hands out frame i."
 
@@ -116,7 +129,7 @@ class Frames(Protocol):
 
     def __getitem__(self, i: Any, /) -> Any: ...
 
-# %% ../nbs/00_movie.ipynb #c037
+# %% ../nbs/00_movie.ipynb #c040
 class LazyFrames:
     "Frames `pick` of another sequence, each passed through `function` when it is asked for."
 
@@ -149,7 +162,7 @@ def _pick(movie, times, function=None):  # times: a range, such as range(10, 20,
 def _by(numbers):
     return "×".join(map(str, numbers))
 
-# %% ../nbs/00_movie.ipynb #c038
+# %% ../nbs/00_movie.ipynb #c041
 def origin_of(frames: Frames, i: int) -> str:
     "Say where frame `i` of a sequence comes from, for messages: its file, where it knows that."
     return frames.where(i) if hasattr(frames, "where") else f"frame {i}"
@@ -159,7 +172,7 @@ def short_name(path: str | os.PathLike) -> str:
     "Return the folder and the file name of a path, for the log."
     return "/".join(Path(path).parts[-2:])
 
-# %% ../nbs/00_movie.ipynb #c040
+# %% ../nbs/00_movie.ipynb #c043
 LENGTHS = (1e-9, 1e9)  # the shortest and the longest that anything may be, in physical units
 
 
@@ -199,7 +212,7 @@ def check_frame(movie: "Movie", t: int, frame: np.ndarray) -> np.ndarray:
         raise InputError(f"{found}. Save them as whole numbers or floats")
     return frame.astype(frame.dtype.newbyteorder("="), copy=False)
 
-# %% ../nbs/00_movie.ipynb #c041
+# %% ../nbs/00_movie.ipynb #c044
 #| code-fold: false
 class MovieFacts:
     "Frames, and what their pixels do not tell: the facts that a Movie keeps."
@@ -238,7 +251,7 @@ class MovieFacts:
         "(t, y, x) or (t, z, y, x)."
         return (len(self), *self.frame_shape)
 
-# %% ../nbs/00_movie.ipynb #c043
+# %% ../nbs/00_movie.ipynb #c046
 class Movie(MovieFacts):
     """Frames `movie[t]`, arrays (y, x) or (z, y, x), read only when asked for.
 
@@ -278,7 +291,7 @@ class Movie(MovieFacts):
     def _repr_html_(self):
         return movie_card(self)
 
-# %% ../nbs/00_movie.ipynb #c051
+# %% ../nbs/00_movie.ipynb #c054
 def html_card(title: str, png: bytes, numbers: dict[str, Any]) -> str:
     "Return HTML with a title, a picture and a small table beside it."
     picture = base64.b64encode(png).decode()
@@ -311,7 +324,7 @@ def movie_card(movie: Movie) -> str:
     Image.fromarray((255 * picture).astype(np.uint8)).save(file, "png")
     return html_card(movie.name or "Movie", file.getvalue(), numbers)
 
-# %% ../nbs/00_movie.ipynb #c062
+# %% ../nbs/00_movie.ipynb #c065
 def lock_folder(folder: Path, wait: bool = False, shared: bool = False) -> int | None:
     "Lock a folder, alone or with others; return the handle of the lock, None where it cannot be."
     if os.name != "posix":
@@ -344,7 +357,7 @@ def close(lock: int | None) -> None:
     if lock is not None:
         os.close(lock)
 
-# %% ../nbs/00_movie.ipynb #c063
+# %% ../nbs/00_movie.ipynb #c066
 def clear(box: Path, lock: int | None) -> None:
     "Remove a hidden folder, though a signal comes in between, and give its lock back."
     try:
@@ -354,7 +367,7 @@ def clear(box: Path, lock: int | None) -> None:
             shutil.rmtree(box, ignore_errors=True)
         close(lock)
 
-# %% ../nbs/00_movie.ipynb #c064
+# %% ../nbs/00_movie.ipynb #c067
 SWEPT: set[Path] = set()  # folders that this process has swept
 
 
@@ -374,7 +387,7 @@ def sweep(folder: Path) -> None:
             shutil.rmtree(box, ignore_errors=True)
             close(lock)
 
-# %% ../nbs/00_movie.ipynb #c065
+# %% ../nbs/00_movie.ipynb #c068
 def name_path(error: OSError, path: Path) -> None:
     "Let an error of the disk name the path that was asked for, and not a hidden one, or none."
     text = str(error)
@@ -408,7 +421,7 @@ def scratch_folder(place: Path | None = None) -> Iterator[Path]:
         finally:
             clear(box, lock)
 
-# %% ../nbs/00_movie.ipynb #c066
+# %% ../nbs/00_movie.ipynb #c069
 @contextlib.contextmanager
 def atomic(path: str | os.PathLike) -> Iterator[Path]:  # the final file or folder
     """Yield a temporary path beside `path`; it becomes `path` if the block ends without an error.
@@ -440,7 +453,7 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:  # the final file or fold
                 os.replace(old, path)  # it failed: the old comes back
             clear(box, lock)
 
-# %% ../nbs/00_movie.ipynb #c073
+# %% ../nbs/00_movie.ipynb #c076
 def check_database(path: Path) -> None:
     "Raise `InputError` for a database that is damaged, or that another program holds."
     import sqlite3
@@ -460,7 +473,7 @@ def check_database(path: Path) -> None:
     if found != "ok":
         raise InputError(f"{path}: this database is damaged ({found}). {advice}")
 
-# %% ../nbs/00_movie.ipynb #c076
+# %% ../nbs/00_movie.ipynb #c079
 RECEIVED: list[int] = []  # signals that a block of `signals_stop` has got
 
 

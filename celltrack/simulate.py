@@ -15,8 +15,8 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 from skimage.measure import label as connected_regions
 
-from .movie import InputError, LazyFrames, Movie
-from .tracks import Tracks, from_links
+from .movie import InputError, LazyFrames, Movie, check_number
+from .tracks import Tracks, cells_of, from_links, links_by_label
 
 # %% ../nbs/02_simulate.ipynb #c011
 #| code-fold: false
@@ -34,6 +34,8 @@ class SimulationOptions:
     crowding: float = 0.95  # distance over that of touching: below 1 they press on each other
     cycle: float = 50.0  # frames from birth to division, 10 at least
     death: float = 0.002  # chance to begin dying, per cell and frame
+    lysis: float = 0.0  # share of the dying that burst: whole in one frame, gone in the next
+    shrinking: float = 0.0  # chance to begin to shrink for a while, and recover, per cell and frame
     speed: float = 4.0  # step per frame, root mean square over all cells: some are slow, some fast
     persistence: float = 6.0  # frames over which a cell forgets its direction
     drift: float = 0.1  # step of the stage per frame
@@ -65,7 +67,8 @@ class Population:
     rotation: np.ndarray  # (n, d, d) the cell's own axes as rows
     age: np.ndarray  # (n,) frames since birth, held back where there is no room
     cycle: np.ndarray  # (n,) frames from birth to division
-    dying: np.ndarray  # (n,) frames since death began, -1 for the living
+    dying: np.ndarray  # (n,) frames since death began; -1 living, or BURSTING in the next frame
+    shrinking: np.ndarray  # (n,) frames since it began to shrink for a while, -1 for all others
     brightness: np.ndarray  # (n,)
     traits: np.ndarray  # (n, 3) size, elongation and pace, relative to the average cell
     origin: np.ndarray  # (n, d) where in the noise tile this cell's texture lies
@@ -93,7 +96,8 @@ def orthonormal(rotation: np.ndarray) -> np.ndarray:  # (n, d, d)
 
 # %% ../nbs/02_simulate.ipynb #c017
 #| code-fold: false
-MITOSIS, DYING = 4, 8  # frames
+MITOSIS, DYING, SHRINKING = 4, 8, 16  # frames
+BURSTING = -2  # a value of `dying`
 
 
 def newborn(n, ident, options, d, rng):
@@ -111,6 +115,7 @@ def newborn(n, ident, options, d, rng):
         age=age,
         cycle=cycle,
         dying=np.full(n, -1),
+        shrinking=np.full(n, -1),
         brightness=np.exp(0.45 * rng.standard_normal(n)),
         traits=traits,
         origin=rng.random((n, d)),
@@ -123,11 +128,12 @@ WAIST = {2: 0.80, 3: 0.62}  # what is left of it by a waist
 
 
 def stage(cells):
-    "Return how deep each cell is in mitosis before and after the split, and in death: 0 to 1."
+    "Return how far in mitosis each cell is before and after the split, and how shrunk: 0 to 1."
     left = cells.cycle - cells.age
     before = np.clip((MITOSIS + 1 - left) / MITOSIS, 0, 1)
     after = np.clip(1 - cells.age / MITOSIS, 0, 1)
-    return before, after, (cells.dying + 1) / DYING
+    recovers = np.minimum(cells.shrinking + 1, SHRINKING - cells.shrinking)  # as far as death goes
+    return before, after, np.maximum(cells.dying + 1, recovers) / DYING
 
 
 def splitting(cells):
@@ -217,21 +223,36 @@ def divide(cells, options, next_ident, rng):
 
 # %% ../nbs/02_simulate.ipynb #c034
 #| code-fold: false
+def decline(cells, dies, able, options, rng):
+    "Return the cells one frame further in death or shrinking, without the dead; some begin to."
+    dying = np.where((cells.dying >= 0) | dies, cells.dying + 1, -1)
+    shrinking = np.where(cells.shrinking >= 0, cells.shrinking + 1, -1)
+    if options.lysis:
+        dying[dies & (rng.random(len(dies)) < options.lysis)] = BURSTING
+    if options.shrinking:
+        shrinking[able & (rng.random(len(able)) < options.shrinking)] = 0
+    shrinking[shrinking == SHRINKING] = -1  # as large as before
+    alive = (cells.dying != BURSTING) & (dying < DYING)
+    return replace(cells, dying=dying, shrinking=shrinking).take(np.flatnonzero(alive))
+
+# %% ../nbs/02_simulate.ipynb #c036
+#| code-fold: false
 def step(cells, pressure, free, options, box, next_ident, rng):
     "Return the cells one frame later, the pressure on each, and (daughters, mothers)."
-    dying = cells.dying >= 0
     mitosis = stage(cells)[0] > 0
-    begin = free & ~mitosis & (rng.random(len(cells)) < options.death)
-    grown = cells.age + (~dying & (mitosis | (pressure < 0.5)))
-    ready = mitosis | (free & (pressure < 0.5) & ~dying & ~begin)
+    shrinks = (cells.dying >= 0) | (cells.shrinking >= 0)
+    able = free & ~mitosis & ~shrinks
+    dies = able & (rng.random(len(cells)) < options.death)
+    grown = cells.age + (~shrinks & (mitosis | (pressure < 0.5)))
+    ready = mitosis | (free & (pressure < 0.5) & ~shrinks & ~dies)
     age = np.where(ready, grown, np.minimum(grown, cells.cycle - MITOSIS - 1))
-    cells = replace(cells, age=age, dying=np.where(dying | begin, cells.dying + 1, -1))
-    cells, born = divide(cells.take(np.flatnonzero(cells.dying < DYING)), options, next_ident, rng)
+    cells = decline(replace(cells, age=age), dies, able & ~dies, options, rng)
+    cells, born = divide(cells, options, next_ident, rng)
     cells = move_cells(cells, options, rng)
     cells.position, pressure = push_apart(cells, options, box)
     return cells, pressure, born
 
-# %% ../nbs/02_simulate.ipynb #c036
+# %% ../nbs/02_simulate.ipynb #c038
 #| code-fold: false
 def place_cells(count, cells, size, margin, options, rng):
     "Return positions (count, d) in colonies: `cells` of them in view, the others in the margin."
@@ -247,7 +268,7 @@ def place_cells(count, cells, size, margin, options, rng):
         outside = np.concatenate([outside, position[~view]])
     return np.concatenate([inside[:cells], outside[: count - cells]])
 
-# %% ../nbs/02_simulate.ipynb #c037
+# %% ../nbs/02_simulate.ipynb #c039
 #| code-fold: false
 def live_cells(frames, size, cells, options, rng):
     "Return the Population of each frame, positions relative to the view, and {daughter: mother}."
@@ -277,7 +298,7 @@ def live_cells(frames, size, cells, options, rng):
         history.append(replace(now, position=position))
     return history, parents
 
-# %% ../nbs/02_simulate.ipynb #c042
+# %% ../nbs/02_simulate.ipynb #c044
 #| code-fold: false
 def noise_tile(size, d, low, high, rng):
     "Return periodic noise (size,)*d of waves that fit `low` to `high` times, mean 0, spread 1."
@@ -293,7 +314,7 @@ def look_up(tile, at):
     index = [np.floor(k * np.float32(size)).astype(np.int32) & (size - 1) for k in at]
     return tile[tuple(index)]
 
-# %% ../nbs/02_simulate.ipynb #c045
+# %% ../nbs/02_simulate.ipynb #c047
 #| code-fold: false
 def surroundings(cells, axes, limit, shape, spacing, room=100_000):
     "Yield flat index, cell, `body` (d, n) of the pixels within `limit` of cells, some at a time."
@@ -317,7 +338,7 @@ def surroundings(cells, axes, limit, shape, spacing, room=100_000):
         cell = np.broadcast_to(rows[:, None], near.shape)[near]
         yield pixel, cell, body[:, near]
 
-# %% ../nbs/02_simulate.ipynb #c047
+# %% ../nbs/02_simulate.ipynb #c049
 #| code-fold: false
 def footprint(cells, options, shape, spacing, tile, t):
     "Return (pixel, cell, depth, body): each pixel goes to the cell in which it lies deepest."
@@ -347,7 +368,7 @@ def footprint(cells, options, shape, spacing, tile, t):
     owned = (depth < 1) & (rank == deepest[pixel])
     return pixel[owned], cell[owned], depth[owned], body[:, owned]
 
-# %% ../nbs/02_simulate.ipynb #c050
+# %% ../nbs/02_simulate.ipynb #c052
 #| code-fold: false
 def largest_regions(index):
     "Return a label image with all but the largest connected region of each label set to 0."
@@ -359,7 +380,7 @@ def largest_regions(index):
     owner[smaller] = 0
     return owner[region]
 
-# %% ../nbs/02_simulate.ipynb #c054
+# %% ../nbs/02_simulate.ipynb #c056
 #| code-fold: false
 def expose(image, noise, rng, dtype=np.uint8, gain=0.02, read=2.0):
     "Return an image as a camera records it: shot noise (variance = gain × signal), read noise."
@@ -376,7 +397,7 @@ def uneven_illumination(shape, loss, rng):
     fall = y[:, None] ** 2 + x**2
     return np.broadcast_to(1 - np.float32(loss / max(fall.max(), 1e-6)) * fall, shape)
 
-# %% ../nbs/02_simulate.ipynb #c057
+# %% ../nbs/02_simulate.ipynb #c059
 #| code-fold: false
 @dataclass
 class Patch:
@@ -391,7 +412,7 @@ class Patch:
     mitosis: np.ndarray  # 0 to 1
     death: np.ndarray  # 0 to 1
 
-# %% ../nbs/02_simulate.ipynb #c058
+# %% ../nbs/02_simulate.ipynb #c060
 #| code-fold: false
 def paint_nuclei(p, o, illumination, rng):
     "Return fluorescent nuclei: bright where DNA is dense, on a dark background with some haze."
@@ -424,7 +445,7 @@ def paint_phase(p, o, illumination, rng):
 
 PAINTERS = {"nuclei": paint_nuclei, "dic": paint_dic, "phase": paint_phase}
 
-# %% ../nbs/02_simulate.ipynb #c060
+# %% ../nbs/02_simulate.ipynb #c062
 #| code-fold: false
 class RegionScene:
     "The cells of all frames: draws their regions in any frame when asked."
@@ -458,7 +479,7 @@ class RegionScene:
         kept = count >= np.concatenate([[1], least])
         return np.where(kept, np.arange(len(kept), dtype=np.int32), 0)[image]
 
-# %% ../nbs/02_simulate.ipynb #c062
+# %% ../nbs/02_simulate.ipynb #c064
 #| code-fold: false
 class PictureScene(RegionScene):
     "Draws the regions and the picture of any frame when asked."
@@ -489,52 +510,21 @@ class PictureScene(RegionScene):
         width = times * self.options.blur / np.asarray(self.spacing)
         return ndimage.gaussian_filter(image, width, truncate=3 if times == 1 else 2)
 
-# %% ../nbs/02_simulate.ipynb #c065
-#| code-fold: false
-def cells_of(rows, ident, t, spacing):
-    "Return the cells of one image of row numbers + 1 as a table: centroid, box, area."
-    axes = ["z", "y", "x"][-rows.ndim :]
-    pixel = np.flatnonzero(rows)
-    owner = rows.ravel()[pixel]
-    count = np.bincount(owner, minlength=len(ident) + 1)
-    found = np.flatnonzero(count)
-    table = {"frame": np.full(len(found), t), "label": ident[found - 1], "row": found - 1}
-    for axis, at in zip(axes, np.unravel_index(pixel, rows.shape), strict=True):
-        table[axis] = np.bincount(owner, at)[found] / count[found]
-    boxes = [[(s.start, s.stop) for s in box] for box in ndimage.find_objects(rows) if box]
-    boxes = np.array(boxes, int).reshape(-1, rows.ndim, 2)
-    for end in (0, 1):
-        table |= {f"{axis}{end}": boxes[:, a, end] for a, axis in enumerate(axes)}
-    return pd.DataFrame(table | {"area": count[found] * np.prod(spacing)})
-
 # %% ../nbs/02_simulate.ipynb #c068
-#| code-fold: false
-def true_links(cells, parents):
-    "Return (src, dst), rows of `cells` whose labels are idents: itself, or mother and daughter."
-    row = pd.MultiIndex.from_frame(cells[["frame", "label"]])
-    same = row.get_indexer(pd.MultiIndex.from_arrays([cells.frame - 1, cells.label]))
-    mother = cells.label.map(parents).fillna(0).astype(int)
-    mother = row.get_indexer(pd.MultiIndex.from_arrays([cells.frame - 1, mother]))
-    two_daughters = np.bincount(mother + 1, minlength=len(cells) + 1)[1:] == 2
-    src = np.where((mother >= 0) & two_daughters[mother], mother, same)  # -1: from nowhere
-    dst = np.flatnonzero(src >= 0)
-    return src[dst], dst
-
-# %% ../nbs/02_simulate.ipynb #c071
 #| code-fold: false
 def name_tracks(cells, history, parents):
     "Return cells named by their track, in order, and the lineage: a track is a run in view."
-    tracks = from_links(cells, *true_links(cells, parents), movie=history)
+    tracks = from_links(cells, *links_by_label(cells, parents), movie=history)
     lineage = tracks.lineage
     ends = tracks.cells.groupby("track").last()
     dying = [history[t].dying[row] for t, row in zip(ends.frame, ends.row, strict=True)]
-    fate = np.where(np.equal(dying, DYING - 1), "died", "left")
+    fate = np.where(np.isin(dying, (DYING - 1, BURSTING)), "died", "left")
     lineage["fate"] = lineage.fate.where(lineage.fate != "unknown", fate)
     cells = tracks.cells.sort_values(["frame", "track"], ignore_index=True)
     cells.insert(2, "track", cells.pop("track"))
     return cells.assign(label=cells.track), lineage
 
-# %% ../nbs/02_simulate.ipynb #c073
+# %% ../nbs/02_simulate.ipynb #c070
 #| code-fold: false
 class Scene(PictureScene):
     "Draws the label image and the picture of any frame when asked."
@@ -550,7 +540,7 @@ class Scene(PictureScene):
         "Return the label image of frame `t`: each cell has the number of its track."
         return self.tracks[t][self.rows(t)]
 
-# %% ../nbs/02_simulate.ipynb #c075
+# %% ../nbs/02_simulate.ipynb #c072
 def simulate_movie(
     frames: int = 60,  # how many
     shape: tuple[int, ...] = (256, 256),  # of a frame in pixels: (y, x) or (z, y, x)
@@ -569,32 +559,31 @@ def simulate_movie(
     history, parents = live_cells(frames, size, cells, chosen, np.random.default_rng([seed, 0]))
     scene = Scene(history, chosen, modality, shape, spacing, seed)
     in_memory = frames * np.prod(shape) <= 2**26 if lazy is None else not lazy
-    tables, drawn = [], []
+    tables, regions, pictures = [], [], []
     for t in range(frames):
         rows = scene.rows(t)
         tables.append(cells_of(rows, history[t].ident, t, spacing))
         if in_memory:
-            drawn.append((rows, scene.picture(t)))
+            regions.append(rows)
+            pictures.append(scene.picture(t))
     table, lineage = name_tracks(pd.concat(tables, ignore_index=True), history, parents)
     scene.name_cells(table)
     images: Any = LazyFrames(range(frames), range(frames), scene.picture)
     masks: Any = LazyFrames(range(frames), range(frames), scene.labels)
     if in_memory:
-        images = np.stack([picture for _, picture in drawn])
-        masks = np.stack(
-            [track[rows] for track, (rows, _) in zip(scene.tracks, drawn, strict=True)]
-        )
+        images = np.stack(pictures)
+        masks = np.stack([track[rows] for track, rows in zip(scene.tracks, regions, strict=True)])
     movie = Movie(images, f"simulated {modality}", spacing, interval, shape=shape)
     labels = movie.like(masks, name=f"truth of {movie.name}")
     return movie, Tracks(table.drop(columns="row"), lineage, labels)
 
-# %% ../nbs/02_simulate.ipynb #c076
+# %% ../nbs/02_simulate.ipynb #c073
 def course_movie(modality: str = "nuclei") -> tuple[Movie, Tracks]:
     "Return the course's movie and its truth, 48 frames of 256 × 256, always the same."
     cells = {"nuclei": 24, "dic": 12, "phase": 80}[modality]
     return simulate_movie(48, (256, 256), cells, modality, seed=22, cycle=32.0, death=0.008)
 
-# %% ../nbs/02_simulate.ipynb #c077
+# %% ../nbs/02_simulate.ipynb #c074
 def check_sizes(frames, shape, cells, seed, spacing):
     "Return shape and spacing as tuples; `InputError` where no movie could have them."
     shape = tuple(int(s) for s in np.atleast_1d(shape))
@@ -611,13 +600,14 @@ def check_options(modality, options, size, cells):
     "Return the `SimulationOptions` of a modality with these changes, or `InputError`."
     if modality not in MODALITIES:
         raise InputError(f"simulate_movie: modality {modality!r}; known: {', '.join(MODALITIES)}")
-    least = dict.fromkeys(asdict(SimulationOptions()), 0.0)
-    least |= dict(elongation=1.0, power=1.0, plate=0.3, cycle=10.0, radius=1e-3)
+    known = asdict(SimulationOptions())
+    least = dict(elongation=1.0, power=1.0, plate=0.3, cycle=10.0, radius=1e-3)
+    most = dict(lysis=1.0)  # a share
     for name, value in options.items():
-        if name not in least:
-            raise InputError(f"simulate_movie: no option {name!r}; known: {', '.join(least)}")
-        if not (np.isfinite(value) and value >= least[name]):
-            raise InputError(f"simulate_movie: {name} is {value}. Give {least[name]} or more")
+        if name not in known:
+            raise InputError(f"simulate_movie: no option {name!r}; known: {', '.join(known)}")
+        pair = least.get(name, 0.0), most.get(name, 1e12)
+        check_number(f"simulate_movie: {name}", value, pair)
     chosen = SimulationOptions(**MODALITIES[modality] | options)
     if "radius" not in options:
         room = 0.5 * np.prod(size) / max(cells, 1) / BALL[len(size)]  # of one cell

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import ndimage
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
@@ -138,7 +139,25 @@ def check_cells(
         _check_frames(cells)
     return cells
 
-# %% ../nbs/01_tracks.ipynb #c024
+# %% ../nbs/01_tracks.ipynb #c023
+#| code-fold: false
+def cells_of(rows, label, t, spacing):  # an image, (n,) labels, frame, physical size of a pixel
+    "Return the cells of one image of row numbers + 1 as a table: centroid, box, area."
+    axes = ["z", "y", "x"][-rows.ndim :]
+    pixel = np.flatnonzero(rows)
+    owner = rows.ravel()[pixel]
+    count = np.bincount(owner, minlength=len(label) + 1)
+    found = np.flatnonzero(count)
+    table = {"frame": np.full(len(found), t), "label": label[found - 1], "row": found - 1}
+    for axis, at in zip(axes, np.unravel_index(pixel, rows.shape), strict=True):
+        table[axis] = np.bincount(owner, at)[found] / count[found]
+    boxes = [[(s.start, s.stop) for s in box] for box in ndimage.find_objects(rows) if box]
+    boxes = np.array(boxes, int).reshape(-1, rows.ndim, 2)
+    for end in (0, 1):
+        table |= {f"{axis}{end}": boxes[:, a, end] for a, axis in enumerate(axes)}
+    return pd.DataFrame(table | {"area": count[found] * np.prod(spacing)})
+
+# %% ../nbs/01_tracks.ipynb #c027
 def make_lineage(
     cells: pd.DataFrame,  # with a column `track`
     parents: Mapping[int, int] | None = None,  # {track: parent} of the tracks that have one
@@ -156,7 +175,7 @@ def make_lineage(
     table.loc[(table.fate == "unknown") & (table.end == last), "fate"] = "ended"
     return table
 
-# %% ../nbs/01_tracks.ipynb #c031
+# %% ../nbs/01_tracks.ipynb #c034
 #| code-fold: false
 def check_parents(
     lineage: pd.DataFrame,  # track, start, end, parent
@@ -185,7 +204,7 @@ def check_parents(
         "(max_children=None lifts it)",
     )
 
-# %% ../nbs/01_tracks.ipynb #c032
+# %% ../nbs/01_tracks.ipynb #c035
 FATES = ("divided", "died", "left", "ended", "unknown")
 
 
@@ -223,7 +242,7 @@ def _check_spans(cells, lineage):
         "its cells from {min} to {max}",
     )
 
-# %% ../nbs/01_tracks.ipynb #c033
+# %% ../nbs/01_tracks.ipynb #c036
 def check_tracks(tracks: Any) -> None:  # Tracks
     "Raise `InputError` unless ids, times and parents of Tracks can be a lineage."
     cells, lineage = tracks.cells, tracks.lineage
@@ -240,7 +259,7 @@ def check_tracks(tracks: Any) -> None:  # Tracks
             f"labels have {len(tracks.labels)} frames. Give the labels of this movie",
         )
 
-# %% ../nbs/01_tracks.ipynb #c035
+# %% ../nbs/01_tracks.ipynb #c038
 #| code-fold: false
 class TrackTables:
     "Cells with a `track` column and the lineage of these tracks, checked when made."
@@ -275,7 +294,7 @@ class TrackTables:
         "The names of the coordinate columns: ['y', 'x'] or ['z', 'y', 'x']."
         return axes_of(self.cells)
 
-# %% ../nbs/01_tracks.ipynb #c037
+# %% ../nbs/01_tracks.ipynb #c040
 #| code-fold: false
 class TrackEvents(TrackTables):
     "Tables of tracks, and what can be asked of them."
@@ -311,7 +330,7 @@ class TrackEvents(TrackTables):
     def _repr_html_(self):
         return tracks_card(self)
 
-# %% ../nbs/01_tracks.ipynb #c039
+# %% ../nbs/01_tracks.ipynb #c042
 class Tracks(TrackEvents):
     """Cells with a `track` column and the `lineage` of these tracks, checked when made.
 
@@ -352,7 +371,7 @@ class Tracks(TrackEvents):
         "Return (data, graph, properties) for napari's tracks layer."
         return _to_napari(self)
 
-# %% ../nbs/01_tracks.ipynb #c051
+# %% ../nbs/01_tracks.ipynb #c054
 def from_links(
     cells: pd.DataFrame,  # one row per cell and frame
     src: Sequence[int] | np.ndarray,  # row numbers: cell `dst` came from cell `src`
@@ -373,7 +392,7 @@ def from_links(
     lineage = make_lineage(cells, parents, labels if movie is None else movie)
     return Tracks(cells, lineage, labels, max_children)
 
-# %% ../nbs/01_tracks.ipynb #c052
+# %% ../nbs/01_tracks.ipynb #c055
 #| code-fold: false
 def _connected(count, src, dst):
     "Return for each of `count` nodes the number of its connected component."
@@ -392,7 +411,7 @@ def _number_by_appearance(values, order):
     renamed[order] = rank[index]
     return renamed
 
-# %% ../nbs/01_tracks.ipynb #c053
+# %% ../nbs/01_tracks.ipynb #c056
 def check_links(
     cells: pd.DataFrame,  # checked cells
     src: Sequence[int] | np.ndarray,
@@ -423,7 +442,7 @@ def check_links(
 def _row_numbers(a):
     return np.asarray(a).astype(int, casting="same_kind") if np.size(a) else np.zeros(0, int)
 
-# %% ../nbs/01_tracks.ipynb #c057
+# %% ../nbs/01_tracks.ipynb #c060
 #| code-fold: false
 def _links(tracks):
     cells, lineage = tracks.cells, tracks.lineage
@@ -439,7 +458,20 @@ def _links(tracks):
     dst = np.concatenate([order[1:][same], first[child_at]]).astype(int)
     return src, dst
 
-# %% ../nbs/01_tracks.ipynb #c062
+# %% ../nbs/01_tracks.ipynb #c065
+#| code-fold: false
+def links_by_label(cells, parents):  # cells with labels that last, {daughter: mother}
+    "Return (src, dst), rows of `cells`: each cell and itself, or a mother and her two daughters."
+    row = pd.MultiIndex.from_frame(cells[["frame", "label"]])
+    same = row.get_indexer(pd.MultiIndex.from_arrays([cells.frame - 1, cells.label]))
+    mother = cells.label.map(parents).fillna(0).astype(int)
+    mother = row.get_indexer(pd.MultiIndex.from_arrays([cells.frame - 1, mother]))
+    two_daughters = np.bincount(mother + 1, minlength=len(cells) + 1)[1:] == 2
+    src = np.where((mother >= 0) & two_daughters[mother], mother, same)  # -1: from nowhere
+    dst = np.flatnonzero(src >= 0)
+    return src[dst], dst
+
+# %% ../nbs/01_tracks.ipynb #c068
 #| code-fold: false
 def _divisions(tracks):
     child = tracks.lineage[tracks.lineage.parent != 0]
@@ -449,7 +481,7 @@ def _divisions(tracks):
     end = tracks.lineage.set_index("track").end.reindex(mother).to_numpy(int)
     return pd.DataFrame({"parent": mother, "frame": end, "children": list(children)})
 
-# %% ../nbs/01_tracks.ipynb #c067
+# %% ../nbs/01_tracks.ipynb #c073
 #| code-fold: false
 def _joined(tracks):
     lineage = tracks.lineage
@@ -467,7 +499,7 @@ def _joined(tracks):
     table["fate"] = table.track.map(last_fate)
     return Tracks(cells, table, tracks.labels, tracks.max_children, tracks.notes)
 
-# %% ../nbs/01_tracks.ipynb #c075
+# %% ../nbs/01_tracks.ipynb #c081
 #| code-fold: false
 def _relabelled(tracks):
     labels = tracks.labels
@@ -489,7 +521,7 @@ def _relabelled(tracks):
     times = range(len(labels))
     return labels.like(LazyFrames(times, times, paint))
 
-# %% ../nbs/01_tracks.ipynb #c079
+# %% ../nbs/01_tracks.ipynb #c085
 #| code-fold: false
 def _to_networkx(tracks):
     import networkx as nx
@@ -529,7 +561,7 @@ def _to_napari(tracks):
     data = cells[["track", "frame", *tracks.axes]].to_numpy(float)
     return data, graph, {k: cells[k].to_numpy() for k in cells.columns}
 
-# %% ../nbs/01_tracks.ipynb #c085
+# %% ../nbs/01_tracks.ipynb #c091
 def tracks_card(tracks: Tracks) -> str:
     "Return a picture of the trails, a colour per track, and five numbers, as HTML."
     from matplotlib import colormaps

@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 from tyro.conf import Positional, arg
 
-from .compare import Case, judge, open_case
+from .cases import Case, judge, open_case
 from .files import MovieOptions
 from .formats.dataset import open_sequence
 from celltrack.movie import (

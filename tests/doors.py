@@ -1055,7 +1055,7 @@ def options(rng, folder, box):
     said = io.StringIO()
     before = os.getcwd()
     os.chdir(folder)
-    without_rival = mock.patch("celltrack.compare.find_spec", return_value=None)  # LapTrack is slow
+    without_rival = mock.patch("celltrack.cases.find_spec", return_value=None)  # LapTrack is slow
     try:
         with without_rival, contextlib.redirect_stdout(io.StringIO()):
             with contextlib.redirect_stderr(said):

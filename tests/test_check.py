@@ -50,7 +50,7 @@ def good_cells():
         md("## Putting it together"),
         md("## Summary"),
         md("## Exercises"),
-        *(py(EXERCISE.format(n) + f"answer_{n} = None") for n in range(3)),
+        *(py(EXERCISE.format(n) + f"answer_{n} = None\ncheck_{n}(answer_{n})") for n in range(3)),
         md("## References"),
         py("#| hide\n#| eval: false\nimport nbdev; nbdev.nbdev_export()"),
     ]
@@ -61,7 +61,7 @@ def notebook(cells, name="03_shapes", answers=3):
         cell.index = i
     solutions = (
         Notebook(
-            Path(f"nbs/solutions/{name}.ipynb"), [py("assert 2 + 2 == 4") for _ in range(answers)]
+            Path(f"nbs/solutions/{name}.ipynb"), [py(f"answer_{n} = 4") for n in range(answers)]
         )
         if answers is not None
         else None

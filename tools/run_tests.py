@@ -123,21 +123,44 @@ def rules():
 
 
 def notebooks(only=None):
-    "Run each notebook in a process of its own with one thread, WORKERS at a time."
+    """Run each notebook in a process of its own with one thread, WORKERS at a time.
+
+    The solutions run in the process of their chapter, whose checks are then fed with answers.
+    """
     flags = ["real"] if has_movies() else []
+
+    def touched(nb):
+        return only is None or nb.path in only or nb.answers and nb.answers.path in only
 
     def test(nb):
         begin = time.time()
         script = ROOT / "tools/test_notebook.py"
         worked, said = run(*COVERAGE, script, ROOT / nb.path, *flags, timeout=LIMIT)
-        return f"{nb.path}  {time.time() - begin:.1f} s", worked, "" if worked else said
+        return f"{nb.path}  {time.time() - begin:.1f} s", worked, said
 
-    chosen = [nb for nb in check.Repository().notebooks if only is None or nb.path in only]
+    repository = check.Repository()
+    chapters = [nb for nb in repository.chapters if touched(nb)]
+    alone = [nb for nb in repository.notebooks if nb.path.stem == "index" and touched(nb)]
+    fed = 0
     with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
-        yield from pool.map(test, chosen)
-    real = sum("real" in cell.flags for nb in chosen for cell in nb.code)
+        for what, worked, said in pool.map(test, alone + chapters):
+            checks = re.findall(r"^exercises: (check_\d+): (\d+) wrong answers fed", said, re.M)
+            refused = re.findall(r"^exercises: (check_\d+) (.*)", said, re.M)
+            ran = worked or bool(checks)
+            yield what, ran, "" if ran else said
+            for name, count in checks:
+                complaints = [f"{name} {text}\n" for who, text in refused if who == name]
+                fed += int(count)
+                yield (
+                    f"{what.split()[0]} {name}" if complaints else "",
+                    not complaints,
+                    "".join(complaints),
+                )
+    books = chapters + [nb.answers for nb in chapters if nb.answers]
+    real = sum("real" in cell.flags for nb in books for cell in nb.code)
     done = "ran" if flags else "skipped"
     print(f"    {done} {real} cells that need real movies (CELLTRACK_DATA)")
+    print(f"    fed {fed} wrong answers to the checks of the exercises")
 
 
 def results(report):

@@ -60,7 +60,7 @@ def multi_similarity_loss(
 
     return loss
 
-# %% ../../nbs/51_link.embed.ipynb #c031
+# %% ../../nbs/51_link.embed.ipynb #c034
 def link_cosines(
     embedder: Any,  # an Embedder (chapter 44), or anything with .embed(movie, cells, labels)
     movie: Movie,

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['score_tracks', 'read_pair', 'score_table', 'dot_plot', 'pool_scores', 'average_scores', 'counts_by_track',
-           'bootstrap']
+           'bootstrap', 'interval_by_movie']
 
 # %% ../../nbs/24_score.panel.ipynb #c003
 import math
@@ -363,3 +363,28 @@ def random_weights(units, repeats, seed):
     evenly = np.full(max(units, 1), 1 / max(units, 1))
     weights = np.random.default_rng(seed).multinomial(units, evenly, repeats)
     return weights[:, :units].astype(float)
+
+# %% ../../nbs/24_score.panel.ipynb #c051
+def interval_by_movie(
+    table: pd.DataFrame,  # a row per run, with a column movie
+    value: str,  # the column; runs where it is NaN are left out
+    level: float = 0.95,
+    draws: int = 10_000,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """Return (mean, low, high): the mean over movies of the mean over their runs, and its interval.
+
+    A bootstrap in clusters: movies are drawn with replacement, then runs within each movie.
+    """
+    runs = [rows.to_numpy(float) for _, rows in table.dropna(subset=value).groupby("movie")[value]]
+    if not runs:
+        return np.nan, np.nan, np.nan
+    rng = np.random.default_rng(seed)
+    means = np.empty((len(runs), draws, len(runs)))  # movie, draw, how often it can come
+    for k, values in enumerate(runs):
+        chosen = rng.integers(0, len(values), (draws, len(runs), len(values)))
+        means[k] = values[chosen].mean(axis=2)
+    drawn = rng.integers(0, len(runs), (draws, len(runs)))
+    found = means[drawn, np.arange(draws)[:, None], np.arange(len(runs))].mean(axis=1)
+    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    return float(np.mean([values.mean() for values in runs])), float(low), float(high)

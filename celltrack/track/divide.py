@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..assignment import solve_assignment
+from ..assignment import greedy_assignment, solve_assignment
 from celltrack.detections import (
     Feature,
     TrackContext,
@@ -26,6 +26,7 @@ from celltrack.detections import (
 )
 from ..learn.store import load_arrays
 from ..movie import Movie, check_number
+from ..simulate import simulate_movie
 from .nearest import Linker
 from .sort import GATES, Sort
 from ..tracks import Tracks, from_links
@@ -34,7 +35,69 @@ from ..tracks import Tracks, from_links
 __all__ = ['DIVISION_FEATURES', 'HYPOTHESIS_KINDS', 'NETWORK_ARRAYS', 'Hypotheses', 'find_hypotheses', 'choice_probabilities',
            'shipped_weights', 'utilities', 'Divide']
 
-# %% ../../nbs/43_track.divide.ipynb #c023
+# %% ../../nbs/43_track.divide.ipynb #c018
+#| code-fold: false
+def family_ties(lineage, track):  # a lineage table, (n,) track of each cell
+    "Return (n,) whether the track of each cell has a parent, and whether it has a child."
+    child = lineage[lineage.parent > 0]
+    return np.isin(track, child.track), np.isin(track, child.parent)
+
+
+def find_newborns(context, lineage):  # TrackContext, lineage of the Tracks
+    "Return positions of first cells of tracks without a parent, after the first frame."
+    has_parent, _ = family_ties(lineage, context.track)
+    late = context.frame > context.frame.min(initial=0)
+    return np.flatnonzero((context.before < 0) & late & ~has_parent)
+
+# %% ../../nbs/43_track.divide.ipynb #c021
+#| code-fold: false
+def conserves_area(context, mother, newborn, tolerance=0.3, imbalance=2.0, reach=1.5):
+    "Return which pairs (mother, newborn), with the mother's next cell, are like a family."
+    sister = context.after[mother]
+    before = context.median_area[mother]
+    one, two = context.area[sister], context.area[newborn]
+    conserved = abs(np.log((one + two) / before)) <= np.log1p(tolerance)
+    alike = abs(np.log(one / two)) <= np.log(imbalance)
+    far = np.maximum(context.distance(sister, mother), context.distance(newborn, mother))
+    return conserved & alike & (far <= reach * context.median_size[mother])
+
+# %% ../../nbs/43_track.divide.ipynb #c025
+#| code-fold: false
+@dataclass
+class MotherRule:
+    "Linker: `linker`, then newborns become children of the nearest mother that conserves area."
+
+    linker: Linker = field(default_factory=lambda: Sort(gate=1.25, shrink=0))
+    tolerance: float = 0.3  # of the sum of areas; inf: any
+    imbalance: float = 2.0  # the larger daughter over the smaller; inf: any
+    reach: float = 1.5  # sizes of the mother
+
+    def link(
+        self,
+        cells: pd.DataFrame,
+        movie: Movie | None = None,  # the Movie whose spacing applies
+        labels: Movie | None = None,  # label images whose values are `cells.label`
+    ) -> Tracks:
+        "Return the Tracks of the linker with mothers found."
+        tracks = self.linker.link(cells, movie, labels)
+        context = TrackContext.from_tracks(tracks, movie)
+        newborns = find_newborns(context, tracks.lineage)
+        goes_on = np.flatnonzero(context.after >= 0)
+        gate = self.reach * context.median_size[goes_on]
+        pair = pairs_in_time(context, goes_on, newborns, [1], gate)
+        fits = conserves_area(context, *pair, self.tolerance, self.imbalance, self.reach)
+        mother, newborn = (x[fits] for x in pair)
+        track = context.track[mother]  # a track divides once
+        distance = context.distance(mother, newborn)
+        chosen = greedy_assignment(track, newborn, distance)
+        kept = np.isin(track * len(context) + newborn, chosen[0] * len(context) + chosen[1])
+        src, dst = tracks.links()
+        src = np.append(src, context.row[mother[kept]])
+        dst = np.append(dst, context.row[newborn[kept]])
+        bare = tracks.cells.drop(columns="track")
+        return from_links(bare, src, dst, tracks.labels, movie=movie)
+
+# %% ../../nbs/43_track.divide.ipynb #c030
 DIVISION_FEATURES = (
     Feature("distance", "length", True),
     Feature("distance²", "area", True),
@@ -65,7 +128,7 @@ DIVISION_FEATURES = (
     Feature("isolated rate", "rate"),
 )
 
-# %% ../../nbs/43_track.divide.ipynb #c025
+# %% ../../nbs/43_track.divide.ipynb #c032
 def family_geometry(context, mother, sister, newborn):
     "Return the columns that tell how mother and daughters lie."
     size = context.median_size[mother]
@@ -90,7 +153,7 @@ def family_geometry(context, mother, sister, newborn):
         "inside": box_overlap(boxes[mother], boxes[newborn]) / box_volume(boxes[newborn]),
     }
 
-# %% ../../nbs/43_track.divide.ipynb #c026
+# %% ../../nbs/43_track.divide.ipynb #c033
 def family_areas(context, mother, sister, newborn):
     "Return the columns that compare the areas of mother and daughters."
     before = context.median_area[mother]
@@ -128,7 +191,7 @@ def family_appearance(context, mother, sister, newborn):
         "mother axis ratio": context.axis_ratio[mother],
     }
 
-# %% ../../nbs/43_track.divide.ipynb #c027
+# %% ../../nbs/43_track.divide.ipynb #c034
 def movie_rates(movie, n):  # Reliability, number of rows
     "Return the columns about the movie, the same for all rows."
     return {name.replace("_", " "): np.full(n, rate) for name, rate in movie._asdict().items()}
@@ -160,7 +223,7 @@ def division_features(context, mother, newborn, movie):  # TrackContext, positio
     }
     return stack_features(DIVISION_FEATURES, columns)
 
-# %% ../../nbs/43_track.divide.ipynb #c033
+# %% ../../nbs/43_track.divide.ipynb #c040
 GAP_FEATURES = (
     Feature("distance", "length", True),
     Feature("distance²", "area", True),
@@ -178,7 +241,7 @@ GAP_FEATURES = (
     Feature("isolated rate", "rate"),
 )
 
-# %% ../../nbs/43_track.divide.ipynb #c034
+# %% ../../nbs/43_track.divide.ipynb #c041
 def gap_features(context, ended, newborn, movie):  # TrackContext, positions, Reliability
     "Return (n, 14), as in GAP_FEATURES: what is known of each newborn as a lost cell."
     late = context.frame[newborn] - context.frame[ended] - 1
@@ -202,7 +265,7 @@ def gap_features(context, ended, newborn, movie):  # TrackContext, positions, Re
     }
     return stack_features(GAP_FEATURES, columns)
 
-# %% ../../nbs/43_track.divide.ipynb #c035
+# %% ../../nbs/43_track.divide.ipynb #c042
 APPEAR_FEATURES = (
     Feature("border", "flag"),
     Feature("alone", "flag"),
@@ -222,7 +285,7 @@ def appear_features(context, newborn, movie):  # TrackContext, positions, Reliab
     }
     return stack_features(APPEAR_FEATURES, columns)
 
-# %% ../../nbs/43_track.divide.ipynb #c037
+# %% ../../nbs/43_track.divide.ipynb #c044
 class Hypotheses(NamedTuple):
     "All hypotheses of all newborns, one row each: children, then closed gaps, then newcomers."
 
@@ -233,7 +296,7 @@ class Hypotheses(NamedTuple):
     owner: np.ndarray  # (rows,) position in `newborns` of the newborn that a row is about
     features: tuple  # three arrays: as in DIVISION_FEATURES, GAP_FEATURES, APPEAR_FEATURES
 
-# %% ../../nbs/43_track.divide.ipynb #c038
+# %% ../../nbs/43_track.divide.ipynb #c045
 def find_hypotheses(
     tracks: Tracks,
     movie: Movie | None = None,  # the Movie whose spacing applies
@@ -244,10 +307,9 @@ def find_hypotheses(
     "Return the Hypotheses of the newborns of Tracks."
     context = TrackContext.from_tracks(tracks, movie)
     size, frame = context.median_size, context.frame
-    has_parent, has_child = family_ties(tracks.lineage, context.track)
-    begins = (context.before < 0) & (frame > frame.min(initial=0))
+    _, has_child = family_ties(tracks.lineage, context.track)
     ends = (context.after < 0) & (frame < frame.max(initial=0))
-    newborns = np.flatnonzero(begins & ~has_parent)
+    newborns = find_newborns(context, tracks.lineage)
     ended = np.flatnonzero(ends & ~has_child)
     mothers = np.flatnonzero(context.after >= 0)
     longest = int(np.ptp(frame)) if len(frame) else 0
@@ -263,13 +325,7 @@ def find_hypotheses(
     )
     return Hypotheses(context, newborns, division, gap, owner, features)
 
-# %% ../../nbs/43_track.divide.ipynb #c039
-def family_ties(lineage, track):  # a lineage table, (n,) track of each cell
-    "Return (n,) whether the track of each cell has a parent, and whether it has a child."
-    child = lineage[lineage.parent > 0]
-    return np.isin(track, child.track), np.isin(track, child.parent)
-
-# %% ../../nbs/43_track.divide.ipynb #c042
+# %% ../../nbs/43_track.divide.ipynb #c048
 def choice_probabilities(
     utility: np.ndarray,  # (rows,) of each hypothesis
     owner: np.ndarray,  # (rows,) the newborn that it is about
@@ -281,7 +337,7 @@ def choice_probabilities(
     share = np.exp(utility - top[owner])
     return share / np.bincount(owner, share, n)[owner]
 
-# %% ../../nbs/43_track.divide.ipynb #c045
+# %% ../../nbs/43_track.divide.ipynb #c051
 HYPOTHESIS_KINDS = ("division", "gap", "appear")
 NETWORK_ARRAYS = ("mean", "scale", "hidden", "bias", "out", "direct", "constant")
 
@@ -305,7 +361,7 @@ def utilities(
         out.append(hidden @ w["out"] + z @ w["direct"] + w["constant"])
     return np.concatenate(out)
 
-# %% ../../nbs/43_track.divide.ipynb #c048
+# %% ../../nbs/43_track.divide.ipynb #c054
 def choose(hypotheses, utility):
     "Return ((mother, newborn), (ended, newborn)): the links with the largest sum of log-odds."
     track = hypotheses.context.track
@@ -324,7 +380,7 @@ def choose(hypotheses, utility):
     gap = chosen[chosen >= n_divisions] - n_divisions
     return tuple(x[division] for x in hypotheses.divisions), tuple(x[gap] for x in hypotheses.gaps)
 
-# %% ../../nbs/43_track.divide.ipynb #c052
+# %% ../../nbs/43_track.divide.ipynb #c057
 #| code-fold: false
 def resolve_newborns(
     tracks: Tracks,  # of any linker
@@ -348,8 +404,11 @@ def resolve_newborns(
         tracks = from_links(cells, src, dst, tracks.labels, movie=movie)
     return tracks
 
-# %% ../../nbs/43_track.divide.ipynb #c057
+# %% ../../nbs/43_track.divide.ipynb #c061
 #| code-fold: false
+TEMPERATURE = 0.7  # of the probabilities that are told: chapter 47
+
+
 def explain_newborns(
     tracks: Tracks,
     movie: Movie | None = None,  # the Movie whose spacing applies
@@ -360,7 +419,7 @@ def explain_newborns(
     found = find_hypotheses(tracks, movie, **options)
     n = len(found.newborns)
     u = utilities(found, shipped_weights() if weights is None else weights)
-    p = choice_probabilities(u, found.owner, n)
+    p = choice_probabilities(u / TEMPERATURE, found.owner, n)
     last_of_owner = np.cumsum(np.bincount(found.owner, minlength=n)) - 1
     best = np.lexsort((p, found.owner))[last_of_owner]
     context = found.context
@@ -378,15 +437,34 @@ def explain_newborns(
         }
     )
 
-# %% ../../nbs/43_track.divide.ipynb #c060
+# %% ../../nbs/43_track.divide.ipynb #c064
+#| code-fold: false
+FATE_MOVIES: dict[str, dict[str, Any]] = {  # options beside those of all
+    "shrink": {},  # all that die shrink first
+    "burst": {"lysis": 1.0},  # none of them does
+    "recover": {"shrinking": 0.01},  # as many more shrink and live on
+    "leave": {"drift": 4.0},  # the stage drifts, and cells leave all the time
+    "mixed": {"lysis": 0.5, "shrinking": 0.01, "drift": 4.0},
+}
+
+
+def fate_movie(kind: str, seed: int = 0) -> tuple[Movie, Tracks]:  # kind: of FATE_MOVIES
+    "Return a movie of 60 frames in which cells come to an end in this way, and its exact truth."
+    options: dict[str, Any] = {"cycle": 32.0, "death": 0.01} | FATE_MOVIES[kind]
+    return simulate_movie(60, (256, 256), 24, seed=seed, **options)
+
+# %% ../../nbs/43_track.divide.ipynb #c072
 #| code-fold: false
 def assign_fates(
     tracks: Tracks,
     movie: Movie | None = None,  # to know the edge of the picture and the last frame
     shrunk: float = 0.6,  # a dying cell's last area, as a fraction of the median over its track
     changed: float = 0.4,  # or the change of its intensity rank, where it is a little smaller
+    sudden: bool = True,  # an end without shrinking may be a death, too, if the track has lasted
+    lasting: int = 5,  # frames, for a track that begins out of nowhere
+    again: int = 8,  # frames in which a newborn nearby shows that the cell was only lost
 ) -> Tracks:
-    "Return Tracks in which early ends without a child have left, died, or have an unknown fate."
+    "Return Tracks in which early ends without a child have left, died, or only ended."
     context = TrackContext.from_tracks(tracks, movie)
     film = tracks.labels if movie is None else movie
     lineage = tracks.lineage.copy()
@@ -394,15 +472,32 @@ def assign_fates(
     childless = lineage.track[(lineage.fate != "divided") & ~lineage.track.isin(lineage.parent)]
     last = np.flatnonzero((context.after < 0) & (context.frame < end))
     last = last[np.isin(context.track[last], childless)]
-    leaving = leaves_picture(context, last, film)
     dying = looks_dying(context, last, shrunk, changed)
-    fate = np.where(leaving, "left", np.where(dying, "died", "unknown"))
+    if sudden:
+        lost = goes_on_nearby(context, last, lineage, again)
+        dying |= has_lasted(context, last, lineage, lasting) & ~lost
+    leaving = leaves_picture(context, last, film)
+    fate = np.where(leaving, "left", np.where(dying, "died", "ended"))
     known = dict(zip(lineage.track, lineage.fate, strict=True))
     known |= dict(zip(context.track[last].tolist(), fate.tolist(), strict=True))
     lineage["fate"] = [known[track] for track in lineage.track]
     return Tracks(tracks.cells, lineage, tracks.labels, tracks.max_children, tracks.notes)
 
-# %% ../../nbs/43_track.divide.ipynb #c061
+# %% ../../nbs/43_track.divide.ipynb #c073
+def has_lasted(context, last, lineage, frames):
+    "Return whether each track has so many frames, or was there from the start, or has a mother."
+    out_of_nowhere = np.isin(context.track[last], context.track[find_newborns(context, lineage)])
+    return (context.since_start[last] + 1 >= frames) | ~out_of_nowhere
+
+
+def goes_on_nearby(context, last, lineage, frames, reach=1.5):  # positions of last cells; sizes
+    "Return whether a newborn begins near each end within so many frames."
+    newborns = find_newborns(context, lineage)
+    lags = range(1, min(frames, int(np.ptp(context.frame)) if len(context) else 0) + 1)
+    gate = reach * context.median_size[last]
+    return np.isin(last, pairs_in_time(context, last, newborns, lags, gate)[0])
+
+# %% ../../nbs/43_track.divide.ipynb #c074
 def leaves_picture(context, last, film):  # positions of last cells; the Movie, or None
     "Return whether each touches the edge, or would cross it with its next step."
     leaving = context.border[last]
@@ -423,7 +518,7 @@ def looks_dying(context, last, shrunk, changed):
     change = abs(context.intensity_rank[last] - usual["rank"].to_numpy())
     return (share < shrunk) | (share < 0.85) & (change > changed)
 
-# %% ../../nbs/43_track.divide.ipynb #c067
+# %% ../../nbs/43_track.divide.ipynb #c086
 @dataclass
 class Divide:
     """Linker: `linker`, then gaps closed and mothers found, then fates.

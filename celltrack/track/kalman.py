@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from ..movie import InputError, check_number
 
-# %% ../../nbs/41_track.kalman.ipynb #c022
+# %% ../../nbs/41_track.kalman.ipynb #c024
 def kalman_gains(
     P: np.ndarray,  # (3, d, n) var(x), cov(x, v), var(v) of each axis and track
     R: np.ndarray,  # (d, 1) variance of a measurement
@@ -33,7 +33,7 @@ def later_covariance(
     a, b, c = P
     return np.stack([a + 2 * b + c + Q, b + c, c + Qv])
 
-# %% ../../nbs/41_track.kalman.ipynb #c025
+# %% ../../nbs/41_track.kalman.ipynb #c027
 class AxisState:
     "n tracks: positions `x`, velocities `v` (d, n), `P` (3, d, n): var(x), cov(x, v), var(v)."
 
@@ -55,7 +55,7 @@ class AxisState:
         self.v = np.concatenate([self.v, np.zeros(x.shape)], 1)
         self.P = np.concatenate([self.P, P], 2)
 
-# %% ../../nbs/41_track.kalman.ipynb #c027
+# %% ../../nbs/41_track.kalman.ipynb #c029
 class MeasuredTracks(AxisState):
     "Tracks with the constants of their filter; a new one is at rest where it was measured."
 
@@ -77,7 +77,7 @@ class MeasuredTracks(AxisState):
         z = check_measured(z, len(self.R)).T
         self.append(z, np.broadcast_to(self.P0, (3, *z.shape)))
 
-# %% ../../nbs/41_track.kalman.ipynb #c029
+# %% ../../nbs/41_track.kalman.ipynb #c031
 #| code-fold: false
 class AxisFilter(MeasuredTracks):
     """Kalman filters of n tracks at once, each axis on its own.
@@ -110,7 +110,7 @@ class AxisFilter(MeasuredTracks):
         self.x = self.x + frames * self.v
         self.P = covariance_after(self.P, frames, self.Q, self.Qv)
 
-# %% ../../nbs/41_track.kalman.ipynb #c030
+# %% ../../nbs/41_track.kalman.ipynb #c032
 def covariance_after(P, frames, Q, Qv):
     "Return the covariance (3, d, n) after so many frames, as of `later_covariance`."
     n = float(frames)
@@ -120,7 +120,7 @@ def covariance_after(P, frames, Q, Qv):
         [a + 2 * n * b + n**2 * c + position, b + n * c + n * (n - 1) / 2 * Qv, c + n * Qv]
     )
 
-# %% ../../nbs/41_track.kalman.ipynb #c031
+# %% ../../nbs/41_track.kalman.ipynb #c033
 def check_measured(z, width):
     "Return measurements as floats (m, width); `InputError` where one is not finite."
     z = np.asarray(z, float)
@@ -135,7 +135,7 @@ def check_measured(z, width):
         f"measurement {bad[0]} is {z[bad[0]].tolist()} ({len(bad)} such rows). Remove this cell"
     )
 
-# %% ../../nbs/41_track.kalman.ipynb #c041
+# %% ../../nbs/41_track.kalman.ipynb #c043
 def box_to_state(low, high):  # corners (n, 2), y x
     "Return SORT's measurement (n, 4) of boxes: centre x and y, area s, aspect r = width / height."
     h, w = (high - low).T
@@ -150,7 +150,7 @@ def state_to_box(z):  # (n, 4)
         h = s / w
     return np.stack([y - h / 2, x - w / 2], 1), np.stack([y + h / 2, x + w / 2], 1)
 
-# %% ../../nbs/41_track.kalman.ipynb #c044
+# %% ../../nbs/41_track.kalman.ipynb #c046
 class AxisMotion:
     "A motion model over an AxisFilter; a subclass turns detections into `measured` and back."
 
@@ -182,7 +182,7 @@ class AxisMotion:
         "Move all tracks so many frames on at once."
         self.filter.wait(frames)
 
-# %% ../../nbs/41_track.kalman.ipynb #c045
+# %% ../../nbs/41_track.kalman.ipynb #c047
 class BoxFilter(AxisFilter):
     "The filter of SORT's boxes: an area, which is row 2, stops shrinking before it is negative."
 
@@ -201,7 +201,7 @@ class BoxFilter(AxisFilter):
         self.x[2] = area + steps * rate
         self.v[2] = np.where(steps < frames, 0, rate)
 
-# %% ../../nbs/41_track.kalman.ipynb #c046
+# %% ../../nbs/41_track.kalman.ipynb #c048
 class BoxMotion(AxisMotion):
     """SORT's motion model, 2D: box centre, area s and aspect r; all but r have a velocity.
 
@@ -232,10 +232,10 @@ class BoxMotion(AxisMotion):
         "Return each track's box as it is believed to be now (n, 6)."
         return np.concatenate([self.filter.x[1::-1].T, *state_to_box(self.filter.x.T)], 1)
 
-# %% ../../nbs/41_track.kalman.ipynb #c051
+# %% ../../nbs/41_track.kalman.ipynb #c053
 VARIANCES = ("step", "velocity", "change", "grow")
 
-# %% ../../nbs/41_track.kalman.ipynb #c052
+# %% ../../nbs/41_track.kalman.ipynb #c054
 class PointMotion(AxisMotion):
     """Motion model of n tracks, 2D or 3D: the centre moves, the box around it changes slowly.
 

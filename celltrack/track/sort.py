@@ -444,7 +444,7 @@ def check_options(tracker, ranges=RANGES):  # a Tracker; {parameter: (least, mos
         for number in value if several else [value]:
             check_number(name, number, pair, option in ("min_hits", "n_init", "budget"))
 
-# %% ../../nbs/42_track.sort.ipynb #c060
+# %% ../../nbs/42_track.sort.ipynb #c067
 @dataclass
 class ReferenceSort(Tracker):
     "SORT as published: `Sort.reference()`. Each cell put out carries its track's filtered box."
