@@ -3,7 +3,7 @@ them, scored on frames never seen.
 
     python benchmarks/ablation.py --runs FOLDER
 
-Writes nbs/tables/ablation.csv, ablation_log.csv and ablation.json.
+Writes nbs/tables/ablation.csv and ablation.json.
 The first three quarters of sequence 01 teach (silver outlines, gold where there is), the last
 quarter judges, three frames lie between. The compact network at its own scale (a typical cell has
 24 pixels, and so the score is taken); the same steps, seed and number of crops for every variant.
@@ -24,7 +24,6 @@ from skimage.segmentation import expand_labels
 
 from celltrack.learn.store import load_model
 from celltrack.learn.train import TrainingConfig, train_network
-from celltrack.movie import atomic
 from celltrack.score.overlap import frame_overlap, seg
 from celltrack.segment.augment import Augment, Crops, split_time
 from celltrack.segment.generalist import fit_parameters, read_source
@@ -56,7 +55,7 @@ ROWS = {  # what the table says: (run, tiles with context and crossfade)
     "cross-entropy": ("cross-entropy", False),
     "+ border weights": ("border weights", False),
     "+ elastic deformation": ("elastic", False),
-    "+ markers and watershed": ("watershed", False),
+    "+ seam and distance": ("watershed", False),
     "+ overlap-tile": ("watershed", True),
 }
 
@@ -81,7 +80,7 @@ def tiled(model, image):
 
 
 def learn(name, source, folder, steps):
-    "Train one variant, or go on with it; return (network, its log)."
+    "Train one variant, or go on with it; return its network."
     outputs, gaps, augment, loss = RUNS[name]
     torch.manual_seed(0)
     model = UNet(outputs=outputs)
@@ -97,8 +96,8 @@ def learn(name, source, folder, steps):
         )
     }
     plan = TrainingConfig(steps=steps, every=100, precision="bf16")
-    log = train_network(model, crops, loss, plan, folder / name.replace(" ", "_"), notes=made)
-    return load_model(folder / name.replace(" ", "_") / "last.safetensors")[0], log
+    train_network(model, crops, loss, plan, folder / name.replace(" ", "_"), notes=made)
+    return load_model(folder / name.replace(" ", "_") / "last.safetensors")[0]
 
 
 def main():
@@ -113,10 +112,9 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(1)
     source, held = split_time(read_source(MOVIE))
-    models, logs = {}, []
+    models = {}
     for name in RUNS:
-        models[name], log = learn(name, source, options.runs, options.steps)
-        logs.append(log.assign(run=name))
+        models[name] = learn(name, source, options.runs, options.steps)
     parameters = fit_parameters(models["watershed"], [source], samples=8)
     rows = []
     for row, (name, whole) in ROWS.items():
@@ -159,8 +157,6 @@ def main():
     packages = ["numpy", "scipy", "scikit-image", "torch"]
     record = run_record("ablation.py --runs FOLDER", packages, settings)
     write_table(table, record, options.out.resolve() / "ablation")
-    with atomic(options.out / "ablation_log.csv") as new:
-        pd.concat(logs).drop(columns="score").to_csv(new, index=False)
     sums = table.groupby("variant", sort=False)[["both", "either", "jaccard", "cells"]].sum()
     print(
         pd.DataFrame(

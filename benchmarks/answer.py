@@ -1,5 +1,5 @@
 """Which tracker, on cells? The table of chapter 61: every rung of the ladder, two rivals and the
-oracle, on four real movies and on simulated ones in which cells die.
+oracle, on four movies of the challenge and on simulated ones in which cells die.
 
     python benchmarks/answer.py [--movies WORD ...] [--only WORD ...] [--skip WORD ...]
 

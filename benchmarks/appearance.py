@@ -5,7 +5,7 @@ three kinds. The table of chapter 66.
 
 Writes nbs/tables/appearance.csv and its run record. A look is a name for `open_embedder`. Each run
 is kept in build/answer, so a killed command goes on. No network learned from these movies. What
-looks add on real movies stands in the table of answer.py.
+appearance adds on real movies is in the table of answer.py.
 """
 
 import os
@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pandas as pd
 
 from answer import kept
-from celltrack.cases import Case, damaged, judge
+from celltrack.cases import Case, damaged, score_case
 from celltrack.simulate import simulate_movie
 from celltrack.track.deepsort import DeepSort
 from celltrack.track.divide import Divide
@@ -52,9 +52,9 @@ def scores_of(group, seed, look):
     movie, truth = simulate_movie(**options, seed=3000 + seed)
     case = damaged(Case("simulated", movie, truth, truth.labels), seed, lost, 0)
     if look is None:
-        return judge(case, Divide(DeepSort(weight=0, embedder=None)).link(case.cells, movie))
+        return score_case(case, Divide(DeepSort(weight=0, embedder=None)).link(case.cells, movie))
     embeddings = open_embedder(look).embed(movie, case.cells, case.labels)
-    return judge(case, Divide(DeepSort()).link(case.cells, movie, embeddings=embeddings))
+    return score_case(case, Divide(DeepSort()).link(case.cells, movie, embeddings=embeddings))
 
 
 def main():
@@ -65,10 +65,10 @@ def main():
             for look in (None, *looks):
                 name = f"appearance {group} {seed} {look}"
                 scores = kept(name, lambda g=group, s=seed, k=look: scores_of(g, s, k))
-                row = {"group": group, "movie": seed, "look": look or "none"}
+                row = {"group": group, "movie": seed, "embedder": look or "none"}
                 rows.append(row | {"IDF1": scores["IDF1"], "division F1": scores["division F1"]})
     table = pd.DataFrame(rows)
-    print(table.groupby(["group", "look"], sort=False)[["IDF1", "division F1"]].mean().round(4))
+    print(table.groupby(["group", "embedder"], sort=False)[["IDF1", "division F1"]].mean().round(4))
     settings = {
         "simulated": {k: {"options": o, "lost": lost} for k, (o, lost) in SIMULATED.items()},
         "movies of each": SEEDS,

@@ -1,5 +1,5 @@
-"""All trackers, two rivals and an oracle on four real movies, clean and damaged, with one set of
-defaults: the long table of chapter 66.
+"""All trackers, two rivals and an oracle on four movies of the challenge, clean and damaged, with
+one set of defaults: the long table of chapter 66.
 
     python benchmarks/compare.py        writes nbs/tables/compare.csv and its run record
 Needs the movies under $CELLTRACK_DATA and `pip install laptrack`. Detections are the silver masks

@@ -1,5 +1,5 @@
-"""Track four real movies from their raw images, score them, and write the table of the command-line
-chapter.
+"""Track four movies of the challenge from their raw images, score them, and write the table of
+chapter 65.
 
     python benchmarks/real_movies.py
     python benchmarks/real_movies.py --crop
@@ -8,7 +8,7 @@ All movies under $CELLTRACK_DATA; writes nbs/tables/real_movies.csv and .json. W
 row of the crop, the first ten frames of one movie, printed.
 
 SEG is measured against gold outlines where the movie has them, else against silver ones; the column
-`outlines` says which. The network in the box was trained on these four sequences, and the presets
+`outlines` says which. The shipped network was trained on these four sequences, and the presets
 of the classic way were chosen on them: SEG and DET are fitted values of both.
 benchmarks/segmentation.py scores a network on frames that it never saw.
 """

@@ -1,11 +1,11 @@
 """Everything about embedders: training, the tables of chapters 44 and 51, and what ships.
 
-    python benchmarks/reid.py [--runs build/embed] [--steps 800] [--only train judge tracks ship]
+    python benchmarks/reid.py [--runs build/embed] [--steps 800] [--only train test tracks ship]
 
-train   per kind (reid: names and triplets; contrast: chapter 51) five networks: one for each real
-        movie, which never sees that movie, and one of everything, in the box. A run that was
-        stopped goes on when the command is given again
-judge   nbs/tables/embed.csv: every embedder on the movies that it never saw, beside those
+train   per kind (reid: names and triplets; contrast: chapter 51) five networks: one for each
+        movie of the challenge, which never sees that movie, and one of everything, which is
+        shipped. A run that was stopped goes on when the command is given again
+test    nbs/tables/embed.csv: every embedder on the movies that it never saw, beside those
         without a network; embed_gains.csv: differences in local rank-1, with 95 % intervals by
         bootstrap over the cells of a movie; of all movies over movies and cells
 tracks  nbs/tables/embed_tracks.csv: IDF1 of DeepSORT + division with each embedder less that
@@ -149,9 +149,9 @@ def described(name, album):
     yield from descriptions(album, networks)
 
 
-def judge_movie(movie):
+def test_movie(movie):
     "Return (rows of scores, {description, step: hits}) of a movie; both are kept."
-    path = RUNS / "judged" / f"{movie}.npz"
+    path = RUNS / "tested" / f"{movie}.npz"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
         album = last_crops(albums()[movie])
@@ -185,11 +185,11 @@ def last_crops(album, most=9000):
     return album.take(album.frame > album.frame.max() - frames)
 
 
-def judge_all():
+def test_all():
     "Return two tables: scores of each description on each movie and their means; the gains."
     rows, hits = [], {}
     for movie in MOVIES:
-        found, of_movie = judge_movie(movie)
+        found, of_movie = test_movie(movie)
         rows += found
         for key, values in of_movie.items():
             name, step = key.rsplit(", ", 1)
@@ -250,11 +250,11 @@ class Together(torch.nn.Module):
 
 EMBEDDERS = ["pixels", "reid", "contrast", "contrast+"]
 # (name, rows, weight, even): the neutral cosine of the default, and a strict one
-LOOKS = [("none", "pixels", 0.0, 0.5)]
-LOOKS += [(name, name, 1.0, 0.5) for name in EMBEDDERS]
-LOOKS += [("pixels, neutral at their own threshold", "pixels", 1.0, 0.1)]
-LOOKS += [("contrast+, strict", "contrast+", 1.0, 0.9)]
-LOOKS += [("no look, strict", "none", 1.0, 1.4)]
+TRACKED_WITH = [("none", "pixels", 0.0, 0.5)]
+TRACKED_WITH += [(name, name, 1.0, 0.5) for name in EMBEDDERS]
+TRACKED_WITH += [("pixels, neutral at their own threshold", "pixels", 1.0, 0.1)]
+TRACKED_WITH += [("contrast+, strict", "contrast+", 1.0, 0.9)]
+TRACKED_WITH += [("none, strict", "none", 1.0, 1.4)]
 
 
 def track_all(movies, seeds):
@@ -282,13 +282,13 @@ def track_once(case, nets):
     described = Embedder(nets).embed(case.movie, case.cells)
     parts = np.split(described, np.cumsum(nets.sizes)[:-1], axis=1)
     parts = dict(zip(EMBEDDERS, parts, strict=True))
-    parts["none"] = np.ones((len(case.cells), 1), np.float32)  # all cells look alike
+    parts["none"] = np.ones((len(case.cells), 1), np.float32)  # all cells are alike
     rows = []
-    for name, used, weight, even in LOOKS:
+    for name, used, weight, even in TRACKED_WITH:
         linker = Divide(DeepSort(weight=weight, even=even))
         tracks = linker.link(case.cells, case.movie, case.labels, embeddings=parts[used])
         scores = score_tracks(case.truth, tracks, case.tables)
-        rows.append({"look": name, "weight": weight, "even": even})
+        rows.append({"embedder": name, "weight": weight, "even": even})
         rows[-1] |= {key: scores[key] for key in ("IDF1", "LNK", "division F1")}
     return rows
 
@@ -323,9 +323,9 @@ and are not part of celltrack.
 
 ## Scores on movies that the network never saw
 
-One network per movie, trained on the three others and on the simulated ones. What is in the box was
-trained on all. EER: equal error rate of all pairs at least three frames apart. Local rank-1: among
-the cells within three diameters, one and five frames later.
+One network per movie, trained on the three others and on the simulated ones. The shipped network
+was trained on all. EER: equal error rate of all pairs at least three frames apart. Local rank-1:
+among the cells within three diameters, one and five frames later.
 
 """
         + markdown_rows(table.loc[own, shown])
@@ -351,7 +351,7 @@ def main():
     )
     parser.add_argument("--runs", type=Path, default=RUNS)
     parser.add_argument("--steps", type=int, default=800)
-    parser.add_argument("--only", nargs="*", default=["train", "judge", "tracks", "ship"])
+    parser.add_argument("--only", nargs="*", default=["train", "test", "tracks", "ship"])
     parser.add_argument("--movies", nargs="*", default=TRACKED, help="to track")
     parser.add_argument("--run", help="train this alone, such as contrast-DIC-C2DH-HeLa")
     options = parser.parse_args()
@@ -362,9 +362,9 @@ def main():
     packages = ["numpy", "scipy", "torch"]
     if "train" in options.only:
         train(options.steps, options.run)
-    if "judge" in options.only:
+    if "test" in options.only:
         record = run_record("reid.py", packages, settings, start)
-        table, gained = judge_all()
+        table, gained = test_all()
         write_table(table, record, "embed")
         write_table(gained, record, "embed_gains")
     if "tracks" in options.only:

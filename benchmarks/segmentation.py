@@ -5,7 +5,7 @@ nbs/tables/segmentation.csv and .json.
 RUN: folders of two trainings, with and without the last quarter held out (the card of the weights
 has their commands). The last weights of each count: no frame that judges has chosen the step. Those
 of the full run are put into the box, celltrack/weights, in half precision, and the card is written
-anew. Rows: the run that never saw the frames, the weights in the box (which have), and the classic
+anew. Rows: the run that never saw the frames, the shipped weights (which have), and the classic
 way (presets fitted on these sequences). Nothing is set by hand: each segmenter finds the size of
 the cells in the movie. Each row twice: as found, and after `refine`. SEG against gold where frames
 have it, and against silver outlines (SIM+: gold, complete); DET by the gold markers.
@@ -111,9 +111,9 @@ are not part of celltrack.
 Both with the same recipe on CPUs, in {precision}. The first run never saw the last quarter
 of the sequences, nor the three frames before it: its scores are the honest ones, with two
 reservations. One number, the typical diameter that sets the magnification in training, is measured
-on all frames; and the recipe (the weight of borders, cross-entropy alone for the seam) was mended
-after a look at the held-out frames of an earlier training. The second run, which is in the box, saw
-everything: its scores on the same frames only show that it has learned no less.
+on all frames; and the recipe (the weight of borders, cross-entropy alone for the seam) was changed
+after a look at the held-out frames of an earlier training. The second run, whose weights are
+shipped, saw everything: its scores on the same frames only show that it has learned no less.
 
 ## Scores on the last quarter
 
@@ -166,10 +166,10 @@ def command_of(config):
 
 
 def card(runs, table):  # folders of the two runs; of scores
-    "Write the card of the weights in the box."
+    "Write the card of the shipped weights."
     lines = []
     for run, what in zip(
-        runs, ("the last quarter of each sequence held out", "everything, in the box"), strict=True
+        runs, ("the last quarter of each sequence held out", "everything, shipped"), strict=True
     ):
         config, log = json.loads((run / "config.json").read_text()), pd.read_csv(run / "log.csv")
         plan, data = config["plan"], config["data"]
@@ -203,7 +203,7 @@ def main():
     parser.add_argument(
         "--full",
         type=Path,
-        help="folder of the run that saw all; default: the weights in the box stay",
+        help="folder of the run that saw all; default: the shipped weights stay",
     )
     parser.add_argument("--out", type=Path, default=ROOT / "nbs" / "tables" / "segmentation.csv")
     options = parser.parse_args()
@@ -216,7 +216,7 @@ def main():
         put_in_box(options.full)
     segmenters = {
         "never saw these frames": f"{options.held}/last.safetensors",
-        "in the box": "generalist",
+        "shipped": "generalist",
         "classic": "classic",
     }
     rows = []

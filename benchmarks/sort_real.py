@@ -1,4 +1,4 @@
-"""SORT's cell default, its neighbours, and its two matchings on four real movies, with silver
+"""SORT's cell default, its neighbours, and its two matchings on four challenge movies, with silver
 (SIM+: gold) masks as labels, clean and damaged.
 
     python benchmarks/sort_real.py        writes nbs/tables/sort_real.csv and its run record

@@ -24,7 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 
-from celltrack.cases import Case, damaged, judge, open_case, rivals
+from celltrack.cases import Case, damaged, open_case, rivals, score_case
 from celltrack.formats.coco import read_coco, write_coco
 from celltrack.formats.ctc import read_ctc, write_ctc
 from celltrack.formats.mot import read_mot, write_mot
@@ -150,7 +150,7 @@ def tracked():
                 yield (
                     f"{name} {kind} {tracker}",
                     {
-                        **{k: float(v) for k, v in judge(case, tracks).items()},
+                        **{k: float(v) for k, v in score_case(case, tracks).items()},
                         **track_numbers(tracks),
                     },
                 )

@@ -1,6 +1,6 @@
 """What the network costs: time, memory, and how much of it the overlap of tiles takes.
 
-    python benchmarks/unet.py          prints a table; two cores, float32, the network in the box
+    python benchmarks/unet.py          prints a table; two cores, float32, the shipped network
     python benchmarks/unet.py --runs 5
 The peer of overlap-tile is one bare pass of the same network over the whole frame. Memory is
 measured in processes of their own.

@@ -25,7 +25,7 @@ from scipy.optimize import isotonic_regression
 import divide
 import gnn
 import reid
-from celltrack.cases import damaged, judge
+from celltrack.cases import damaged, score_case
 from celltrack.link.features import EDGE_FEATURES, look_cosine
 from celltrack.link.gnn import (
     LinkNet,
@@ -282,7 +282,7 @@ PANEL = ["LNK", "BIO", "IDF1", "HOTA", "division F1", "division TP", "division F
 
 def row_of(test, tracks, found=None):
     "Return the scores of Tracks, and the counts of LinkProbabilities."
-    scores = judge(test.case, tracks)
+    scores = score_case(test.case, tracks)
     row = {name: scores[name] for name in PANEL}
     return row | (event_counts(found, test.example, test.links) if found else {})
 

@@ -34,6 +34,7 @@ def compare_trackers(
     return pd.concat(tables).assign(movie=case.name)
 
 # %% ../nbs/66_benchmark.ipynb #c013
+#| code-fold: true
 @dataclass
 class Compare(MovieOptions):
     "Run several trackers on the same detections of movies with truth; write a table of scores."

@@ -57,6 +57,7 @@ def relation(y, first, before, mother, daughter):  # LineageEvents, by track, by
     return "new" if y.graph.frame[begin] > y.graph.frame[mother] else "other"
 
 # %% ../nbs/61_compare.ipynb #c026
+#| code-fold: true
 def division_outcomes(
     truth: Tracks,
     result: Tracks,  # with labels
@@ -84,7 +85,8 @@ def division_outcomes(
         rows.append({"frame": int(at), "label": int(x.graph.label[mother]), "outcome": outcome})
     return pd.DataFrame(rows, columns=["frame", "label", "outcome"])
 
-# %% ../nbs/61_compare.ipynb #c036
+# %% ../nbs/61_compare.ipynb #c038
+#| code-fold: true
 def death_outcomes(
     truth: Tracks,  # with fates
     result: Tracks,  # with labels

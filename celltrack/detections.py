@@ -44,12 +44,22 @@ def cell_positions(
     position = cells[axes_of(cells)].to_numpy(float)
     return position * scale_of(cells, None if movie is None else movie.spacing)
 
-# %% ../nbs/06_detections.ipynb #c015
+# %% ../nbs/06_detections.ipynb #c017
 def has_boxes(cells: pd.DataFrame) -> bool:
     "Return whether the table has the box columns of all its axes."
     return {axis + end for axis in axes_of(cells) for end in "01"} <= set(cells.columns)
 
-# %% ../nbs/06_detections.ipynb #c016
+
+def check_boxes(low, high, cells):  # corners (n, d), the table that they come from
+    "Raise `InputError` for the first box without an inside."
+    empty = np.flatnonzero((high <= low).any(1))
+    if len(empty):
+        where = "frame {}, label {}".format(*cells[["frame", "label"]].to_numpy(int)[empty[0]])
+        raise InputError(
+            f"cells: an empty box in {where}. A box is half-open: high corner above low corner"
+        )
+
+# %% ../nbs/06_detections.ipynb #c018
 def cell_boxes(
     cells: pd.DataFrame,
     spacing: Sequence[float] | None = None,  # physical units per pixel along each axis
@@ -72,38 +82,7 @@ def cell_boxes(
     centre = centre * scale
     return np.concatenate([centre, centre - size / 2, centre + size / 2], 1)
 
-# %% ../nbs/06_detections.ipynb #c017
-def check_boxes(low, high, cells):  # corners (n, d), the table that they come from
-    "Raise `InputError` for the first box without an inside."
-    empty = np.flatnonzero((high <= low).any(1))
-    if len(empty):
-        where = "frame {}, label {}".format(*cells[["frame", "label"]].to_numpy(int)[empty[0]])
-        raise InputError(
-            f"cells: an empty box in {where}. A box is half-open: high corner above low corner"
-        )
-
-# %% ../nbs/06_detections.ipynb #c022
-#| code-fold: false
-def cells_of_boxes(
-    boxes: pd.DataFrame,  # frame, left, top, width, height
-    label: pd.Series | None = None,  # None: labels count in each frame
-) -> pd.DataFrame:
-    "Return a cells table: frame, label, centre y x, corners y0 x0 y1 x1, area."
-    return pd.DataFrame(
-        {
-            "frame": boxes.frame,
-            "label": boxes.groupby("frame").cumcount() + 1 if label is None else label,
-            "y": boxes.top + boxes.height / 2 - 0.5,
-            "x": boxes.left + boxes.width / 2 - 0.5,
-            "y0": boxes.top,
-            "x0": boxes.left,
-            "y1": boxes.top + boxes.height,
-            "x1": boxes.left + boxes.width,
-            "area": boxes.width * boxes.height,
-        }
-    )
-
-# %% ../nbs/06_detections.ipynb #c025
+# %% ../nbs/06_detections.ipynb #c023
 def box_volume(boxes: np.ndarray) -> np.ndarray:
     "Return the area (volume in 3D) of each box; `boxes` are (n, 3·d) rows as from `cell_boxes`."
     d = boxes.shape[1] // 3
@@ -114,17 +93,17 @@ def box_size(boxes: np.ndarray) -> np.ndarray:
     "Return the geometric mean of the sides of each box."
     return box_volume(boxes) ** (3 / boxes.shape[1])
 
-# %% ../nbs/06_detections.ipynb #c026
+# %% ../nbs/06_detections.ipynb #c024
 def row_products(rows: np.ndarray) -> np.ndarray:
     "Return the product of each row of an (n, d) array."
     return reduce(np.multiply, rows.T)
 
-# %% ../nbs/06_detections.ipynb #c027
+# %% ../nbs/06_detections.ipynb #c025
 def row_lengths(rows: np.ndarray) -> np.ndarray:
     "Return the Euclidean length of each row of an (n, d) array."
     return np.sqrt(sum(column * column for column in rows.T))
 
-# %% ../nbs/06_detections.ipynb #c030
+# %% ../nbs/06_detections.ipynb #c028
 def disc_diameter(area: Any) -> Any:
     "Return the diameter of the disc with this area (a number or an array)."
     return 2 * np.sqrt(area / np.pi)
@@ -150,7 +129,7 @@ def typical_diameter(
     found = float(disc_diameter(np.median(area)))
     return found if found > 0 else 1.0  # boxes without an inside
 
-# %% ../nbs/06_detections.ipynb #c035
+# %% ../nbs/06_detections.ipynb #c033
 def box_overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     "Return the area (volume) that the boxes share, pair by pair; `a` and `b` are (n, 3·d) rows."
     d = a.shape[1] // 3
@@ -172,7 +151,219 @@ def box_hull(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     high = np.maximum(a[:, 2 * d :], b[:, 2 * d :])
     return np.concatenate([(low + high) / 2, low, high], 1)
 
-# %% ../nbs/06_detections.ipynb #c038
+# %% ../nbs/06_detections.ipynb #c039
+#| code-fold: false
+def intensity_ranks(cells):  # the cells table
+    "Return the rank of each cell's mean intensity in its frame, from 0 to 1; .5: not known."
+    if "mean" not in cells:
+        return np.full(len(cells), 0.5)
+    by_frame = cells.groupby("frame")["mean"]
+    return ((by_frame.rank() - 0.5) / by_frame.transform("size")).to_numpy()
+
+
+def axis_ratios(cells):  # the cells table
+    "Return minor over major axis of each cell; 1: not known."
+    if not {"minor", "major"} <= set(cells):
+        return np.ones(len(cells))
+    return (cells.minor / cells.major.clip(lower=1e-9)).to_numpy()
+
+# %% ../nbs/06_detections.ipynb #c042
+def rows_by_frame(
+    frame: np.ndarray,  # (n,) frame of each cell
+    position: np.ndarray | None = None,  # (n, d); without it rows keep their order
+) -> list[np.ndarray]:
+    "Return one array of row numbers per frame 0..last, ordered by position where it is given."
+    order = np.argsort(frame, kind="stable")
+    cuts = np.searchsorted(frame[order], np.arange(1, frame.max(initial=0) + 1))
+    rows = np.split(order, cuts)
+    if position is None:
+        return rows
+    return [r[np.lexsort(position[r].T[::-1])] for r in rows]
+
+
+def neighbour_distance(
+    frame: np.ndarray,  # (n,) frame of each cell
+    position: np.ndarray,  # (n, d)
+) -> float:
+    """Return the median distance to the nearest cell of the frame (infinite: no frame has two).
+
+    Where that is 0, because cells are listed twice, each position counts once.
+    """
+    frames = [position[rows] for rows in rows_by_frame(frame, position)]
+    distance = _nearest_distances(frames)
+    if len(distance) and np.median(distance) == 0:
+        distance = _nearest_distances([np.unique(points, axis=0) for points in frames])
+    return float(np.median(distance)) if len(distance) else np.inf
+
+
+def _nearest_distances(frames):  # positions of each frame
+    near = [cKDTree(a).query(a, k=2)[0][:, 1] for a in frames if len(a) > 1]
+    return np.concatenate([*near, np.zeros(0)])
+
+# %% ../nbs/06_detections.ipynb #c045
+class BoxGeometry:
+    "What follows from `boxes` alone."
+
+    boxes: np.ndarray  # (n, 3·d)
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @property
+    def ndim(self) -> int:
+        return self.boxes.shape[1] // 3
+
+    @property
+    def position(self) -> np.ndarray:
+        return self.boxes[:, : self.ndim]
+
+    @property
+    def low(self) -> np.ndarray:
+        return self.boxes[:, self.ndim : 2 * self.ndim]
+
+    @property
+    def high(self) -> np.ndarray:
+        return self.boxes[:, 2 * self.ndim :]
+
+# %% ../nbs/06_detections.ipynb #c046
+class CellGeometry(BoxGeometry):
+    "What follows from `frame`, `boxes` and `area`."
+
+    frame: np.ndarray  # (n,)
+    area: np.ndarray  # (n,)
+
+    @property
+    def size(self) -> np.ndarray:
+        "Side of the square (cube) with the area (volume) of each cell."
+        return self.area ** (1 / self.ndim)
+
+    @property
+    def typical_size(self) -> float:
+        "Median size; 1 where there are no cells."
+        return float(np.median(self.size)) if len(self) else 1.0
+
+    @property
+    def neighbour_distance(self) -> float:
+        return neighbour_distance(self.frame, self.position)
+
+    def distance(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        "Return the distance between cells i and j, pair by pair."
+        return row_lengths(self.position[i] - self.position[j])
+
+    def rows_by_frame(self) -> list[np.ndarray]:
+        "Return one array of row numbers per frame 0..last, ordered by position."
+        return rows_by_frame(self.frame, self.position)
+
+# %% ../nbs/06_detections.ipynb #c048
+@dataclass(frozen=True, eq=False)
+class Detections(CellGeometry):
+    "What a tracker sees of a cells table: arrays with one entry per cell, in physical units."
+
+    row: np.ndarray  # (n,) row of the cell in its table
+    frame: np.ndarray  # (n,)
+    track: np.ndarray | None  # (n,), None: the table has no tracks
+    boxes: np.ndarray  # (n, 3·d) centre, low corner, high corner
+    area: np.ndarray  # (n,) area (volume in 3D), that of the box where it is not measured
+    intensity_rank: np.ndarray  # (n,) of the mean intensity in the frame, 0 to 1; .5: not known
+    axis_ratio: np.ndarray  # (n,) minor over major axis; 1: not known
+    border: np.ndarray  # (n,) whether it touches the edge of the picture
+
+    @classmethod
+    def from_cells(
+        cls,
+        cells: pd.DataFrame,
+        movie: Movie | None = None,  # the Movie whose spacing applies
+        size: float | None = None,  # of a cell without a box; default: the neighbour distance
+        spacing: Sequence[float] | None = None,  # physical units per pixel, without a movie
+    ) -> Detections:
+        "Return the Detections of a table; `InputError` for a number that is none or an empty box."
+        cells = check_cells(cells)
+        spacing = spacing if movie is None else movie.spacing
+        return cls(np.arange(len(cells)), **detection_columns(cells, spacing, size))
+
+# %% ../nbs/06_detections.ipynb #c049
+def detection_columns(cells, spacing=None, size=None):  # a table that has been checked
+    "Return the columns of Detections by name, all but `row`; defaults where the table has none."
+    boxes = cell_boxes(cells, spacing, size or default_size(cells, spacing))
+    border = cells.border.to_numpy(bool) if "border" in cells else np.zeros(len(cells), bool)
+    return {
+        "frame": cells.frame.to_numpy(int),
+        "track": cells.track.to_numpy(int) if "track" in cells else None,
+        "boxes": boxes,
+        "area": cells.area.to_numpy(float) if "area" in cells else box_volume(boxes),
+        "intensity_rank": intensity_ranks(cells),
+        "axis_ratio": axis_ratios(cells),
+        "border": border,
+    }
+
+
+def default_size(cells, spacing=None):
+    "Return the neighbour distance for a table without boxes (1 where no frame has two cells)."
+    if has_boxes(cells):
+        return None
+    position = cells[axes_of(cells)].to_numpy(float) * scale_of(cells, spacing)
+    distance = neighbour_distance(cells.frame.to_numpy(), position)
+    return distance if np.isfinite(distance) else 1.0
+
+# %% ../nbs/06_detections.ipynb #c054
+#| code-fold: true
+def pairs_in_time(
+    found: Detections,
+    earlier: np.ndarray,  # positions in `found`
+    later: np.ndarray,  # positions in `found`
+    lags: Iterable[int],  # allowed: frame of the later cell minus frame of the earlier
+    max_distance: np.ndarray,  # of each of the `earlier` cells, in physical units
+) -> tuple[np.ndarray, np.ndarray]:
+    "Return (i, j), the earlier and later cell of each pair within the gate, by j, then i."
+    pairs = [(np.zeros(0, int), np.zeros(0, int))]
+    furthest = 1 + np.linalg.norm(np.ptp(found.position, axis=0)) if len(found.position) else 1.0
+    least = np.finfo(float).tiny  # the gates of cells without a size, too, have a logarithm
+    max_distance = np.clip(max_distance, least, furthest)  # no pair is further apart
+    octave = np.floor(np.log2(max_distance / max_distance.min(initial=np.inf)))
+    for k in np.unique(octave):
+        group = octave == k
+        pairs += _pairs_of_group(found, earlier[group], later, lags, max_distance[group])
+    i, j = (np.concatenate(x) for x in zip(*pairs, strict=True))
+    order = np.lexsort((i, j))
+    return i[order], j[order]
+
+
+def _pairs_of_group(found, earlier, later, lags, max_distance):
+    widest = max_distance.max()
+    tree = cKDTree(_in_space_time(found, earlier, 0, widest))
+    for lag in lags:
+        other = cKDTree(_in_space_time(found, later, lag, widest))
+        near = other.sparse_distance_matrix(tree, widest, output_type="ndarray")
+        good = near["v"] <= max_distance[near["j"]]
+        yield earlier[near["j"][good]], later[near["i"][good]]
+
+
+def _in_space_time(found, rows, lag, widest):
+    time = (found.frame[rows] - lag) * 3 * widest
+    return np.column_stack([time, found.position[rows]])
+
+# %% ../nbs/06_detections.ipynb #c076
+#| code-fold: false
+def cells_of_boxes(
+    boxes: pd.DataFrame,  # frame, left, top, width, height
+    label: pd.Series | None = None,  # None: labels count in each frame
+) -> pd.DataFrame:
+    "Return a cells table: frame, label, centre y x, corners y0 x0 y1 x1, area."
+    return pd.DataFrame(
+        {
+            "frame": boxes.frame,
+            "label": boxes.groupby("frame").cumcount() + 1 if label is None else label,
+            "y": boxes.top + boxes.height / 2 - 0.5,
+            "x": boxes.left + boxes.width / 2 - 0.5,
+            "y0": boxes.top,
+            "x0": boxes.left,
+            "y1": boxes.top + boxes.height,
+            "x1": boxes.left + boxes.width,
+            "area": boxes.width * boxes.height,
+        }
+    )
+
+# %% ../nbs/06_detections.ipynb #c080
 def starts_inside(low, high, start, side="left"):  # intervals on a line, and points
     "Return (interval, point) of each point that lies in an interval; side='right': not at its low."
     order = np.argsort(start)
@@ -187,7 +378,7 @@ def count_up(count):  # [2, 3] -> 0, 1, 0, 1, 2
     "Return 0, 1 … n - 1 for each n of `count`, one after the other."
     return np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
 
-# %% ../nbs/06_detections.ipynb #c040
+# %% ../nbs/06_detections.ipynb #c082
 def box_strips(frame, low, high, height, strips):  # along y; height of a strip; strips per frame
     "Return (box, strip): a row for each strip that a box meets; strips count over all frames."
     first = (low // height).astype(int)
@@ -225,160 +416,7 @@ def overlapping_boxes(frame, boxes, other_frame, others):  # as `meeting_boxes`
     iou = box_iou(boxes[i], others[j])
     return i[iou > 0], j[iou > 0], iou[iou > 0]
 
-# %% ../nbs/06_detections.ipynb #c046
-def intensity_ranks(cells):  # the cells table
-    "Return the rank of each cell's mean intensity in its frame, from 0 to 1; .5: not known."
-    if "mean" not in cells:
-        return np.full(len(cells), 0.5)
-    by_frame = cells.groupby("frame")["mean"]
-    return ((by_frame.rank() - 0.5) / by_frame.transform("size")).to_numpy()
-
-
-def axis_ratios(cells):  # the cells table
-    "Return minor over major axis of each cell; 1: not known."
-    if not {"minor", "major"} <= set(cells):
-        return np.ones(len(cells))
-    return (cells.minor / cells.major.clip(lower=1e-9)).to_numpy()
-
-# %% ../nbs/06_detections.ipynb #c049
-def rows_by_frame(
-    frame: np.ndarray,  # (n,) frame of each cell
-    position: np.ndarray | None = None,  # (n, d); without it rows keep their order
-) -> list[np.ndarray]:
-    "Return one array of row numbers per frame 0..last, ordered by position where it is given."
-    order = np.argsort(frame, kind="stable")
-    cuts = np.searchsorted(frame[order], np.arange(1, frame.max(initial=0) + 1))
-    rows = np.split(order, cuts)
-    if position is None:
-        return rows
-    return [r[np.lexsort(position[r].T[::-1])] for r in rows]
-
-
-def neighbour_distance(
-    frame: np.ndarray,  # (n,) frame of each cell
-    position: np.ndarray,  # (n, d)
-) -> float:
-    """Return the median distance to the nearest cell of the frame (infinite: no frame has two).
-
-    Where that is 0, because cells are listed twice, each position counts once.
-    """
-    frames = [position[rows] for rows in rows_by_frame(frame, position)]
-    distance = _nearest_distances(frames)
-    if len(distance) and np.median(distance) == 0:
-        distance = _nearest_distances([np.unique(points, axis=0) for points in frames])
-    return float(np.median(distance)) if len(distance) else np.inf
-
-
-def _nearest_distances(frames):  # positions of each frame
-    near = [cKDTree(a).query(a, k=2)[0][:, 1] for a in frames if len(a) > 1]
-    return np.concatenate([*near, np.zeros(0)])
-
-# %% ../nbs/06_detections.ipynb #c052
-class BoxGeometry:
-    "What follows from `boxes` alone."
-
-    boxes: np.ndarray  # (n, 3·d)
-
-    def __len__(self) -> int:
-        return len(self.boxes)
-
-    @property
-    def ndim(self) -> int:
-        return self.boxes.shape[1] // 3
-
-    @property
-    def position(self) -> np.ndarray:
-        return self.boxes[:, : self.ndim]
-
-    @property
-    def low(self) -> np.ndarray:
-        return self.boxes[:, self.ndim : 2 * self.ndim]
-
-    @property
-    def high(self) -> np.ndarray:
-        return self.boxes[:, 2 * self.ndim :]
-
-# %% ../nbs/06_detections.ipynb #c055
-class CellGeometry(BoxGeometry):
-    "What follows from `frame`, `boxes` and `area`."
-
-    frame: np.ndarray  # (n,)
-    area: np.ndarray  # (n,)
-
-    @property
-    def size(self) -> np.ndarray:
-        "Side of the square (cube) with the area (volume) of each cell."
-        return self.area ** (1 / self.ndim)
-
-    @property
-    def typical_size(self) -> float:
-        "Median size; 1 where there are no cells."
-        return float(np.median(self.size)) if len(self) else 1.0
-
-    @property
-    def neighbour_distance(self) -> float:
-        return neighbour_distance(self.frame, self.position)
-
-    def distance(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        "Return the distance between cells i and j, pair by pair."
-        return row_lengths(self.position[i] - self.position[j])
-
-    def rows_by_frame(self) -> list[np.ndarray]:
-        "Return one array of row numbers per frame 0..last, ordered by position."
-        return rows_by_frame(self.frame, self.position)
-
-# %% ../nbs/06_detections.ipynb #c057
-@dataclass(frozen=True, eq=False)
-class Detections(CellGeometry):
-    "What a tracker sees of a cells table: arrays with one entry per cell, in physical units."
-
-    row: np.ndarray  # (n,) row of the cell in its table
-    frame: np.ndarray  # (n,)
-    track: np.ndarray | None  # (n,), None: the table has no tracks
-    boxes: np.ndarray  # (n, 3·d) centre, low corner, high corner
-    area: np.ndarray  # (n,) area (volume in 3D), that of the box where it is not measured
-    intensity_rank: np.ndarray  # (n,) of the mean intensity in the frame, 0 to 1; .5: not known
-    axis_ratio: np.ndarray  # (n,) minor over major axis; 1: not known
-    border: np.ndarray  # (n,) whether it touches the edge of the picture
-
-    @classmethod
-    def from_cells(
-        cls,
-        cells: pd.DataFrame,
-        movie: Movie | None = None,  # the Movie whose spacing applies
-        size: float | None = None,  # of a cell without a box; default: the neighbour distance
-        spacing: Sequence[float] | None = None,  # physical units per pixel, without a movie
-    ) -> Detections:
-        "Return the Detections of a table; `InputError` for a number that is none or an empty box."
-        cells = check_cells(cells)
-        spacing = spacing if movie is None else movie.spacing
-        return cls(np.arange(len(cells)), **detection_columns(cells, spacing, size))
-
-# %% ../nbs/06_detections.ipynb #c058
-def detection_columns(cells, spacing=None, size=None):  # a table that has been checked
-    "Return the columns of Detections by name, all but `row`; defaults where the table has none."
-    boxes = cell_boxes(cells, spacing, size or default_size(cells, spacing))
-    border = cells.border.to_numpy(bool) if "border" in cells else np.zeros(len(cells), bool)
-    return {
-        "frame": cells.frame.to_numpy(int),
-        "track": cells.track.to_numpy(int) if "track" in cells else None,
-        "boxes": boxes,
-        "area": cells.area.to_numpy(float) if "area" in cells else box_volume(boxes),
-        "intensity_rank": intensity_ranks(cells),
-        "axis_ratio": axis_ratios(cells),
-        "border": border,
-    }
-
-
-def default_size(cells, spacing=None):
-    "Return the neighbour distance for a table without boxes (1 where no frame has two cells)."
-    if has_boxes(cells):
-        return None
-    position = cells[axes_of(cells)].to_numpy(float) * scale_of(cells, spacing)
-    distance = neighbour_distance(cells.frame.to_numpy(), position)
-    return distance if np.isfinite(distance) else 1.0
-
-# %% ../nbs/06_detections.ipynb #c063
+# %% ../nbs/06_detections.ipynb #c088
 def default_spacing(*sides):  # Tracks
     "Return the spacing of the first of these Tracks that have labels, or 1 along each axis."
     known = [tracks.labels.spacing for tracks in sides if tracks.labels is not None]
@@ -396,43 +434,7 @@ def check_spacing(truth, result, spacing):
             f"spacing {tuple(spacing)} for axes {truth.axes}. Give one positive number per axis"
         )
 
-# %% ../nbs/06_detections.ipynb #c066
-def pairs_in_time(
-    found: Detections,
-    earlier: np.ndarray,  # positions in `found`
-    later: np.ndarray,  # positions in `found`
-    lags: Iterable[int],  # allowed: frame of the later cell minus frame of the earlier
-    max_distance: np.ndarray,  # of each of the `earlier` cells, in physical units
-) -> tuple[np.ndarray, np.ndarray]:
-    "Return (i, j), the earlier and later cell of each pair within the gate, by j, then i."
-    pairs = [(np.zeros(0, int), np.zeros(0, int))]
-    furthest = 1 + np.linalg.norm(np.ptp(found.position, axis=0)) if len(found.position) else 1.0
-    least = np.finfo(float).tiny  # the gates of cells without a size, too, have a logarithm
-    max_distance = np.clip(max_distance, least, furthest)  # no pair is further apart
-    octave = np.floor(np.log2(max_distance / max_distance.min(initial=np.inf)))
-    for k in np.unique(octave):
-        group = octave == k
-        pairs += _pairs_of_group(found, earlier[group], later, lags, max_distance[group])
-    i, j = (np.concatenate(x) for x in zip(*pairs, strict=True))
-    order = np.lexsort((i, j))
-    return i[order], j[order]
-
-
-def _pairs_of_group(found, earlier, later, lags, max_distance):
-    widest = max_distance.max()
-    tree = cKDTree(_in_space_time(found, earlier, 0, widest))
-    for lag in lags:
-        other = cKDTree(_in_space_time(found, later, lag, widest))
-        near = other.sparse_distance_matrix(tree, widest, output_type="ndarray")
-        good = near["v"] <= max_distance[near["j"]]
-        yield earlier[near["j"][good]], later[near["i"][good]]
-
-
-def _in_space_time(found, rows, lag, widest):
-    time = (found.frame[rows] - lag) * 3 * widest
-    return np.column_stack([time, found.position[rows]])
-
-# %% ../nbs/06_detections.ipynb #c070
+# %% ../nbs/06_detections.ipynb #c091
 @dataclass(frozen=True, eq=False)
 class TrackContext(Detections):
     "Observed Detections, sorted by track and frame, and what their tracks say about each."
@@ -473,7 +475,7 @@ class TrackContext(Detections):
         "Side of the square (cube) with the median area."
         return self.median_area ** (1 / self.ndim)
 
-# %% ../nbs/06_detections.ipynb #c071
+# %% ../nbs/06_detections.ipynb #c092
 def neighbours_in_track(track):  # (n,) sorted
     "Return the positions of the cells before and after each in its track, -1: none."
     position = np.arange(len(track))
@@ -489,7 +491,7 @@ def median_of_three(area, before):
     two = np.where(before[one] >= 0, before[one], one)
     return np.median([area, area[one], area[two]], axis=0)
 
-# %% ../nbs/06_detections.ipynb #c074
+# %% ../nbs/06_detections.ipynb #c095
 class Reliability(NamedTuple):
     "How far the detections of a movie can be trusted: logarithms of rates per link."
 
@@ -505,7 +507,7 @@ def reliability(context):  # TrackContext
     alone = ((context.before < 0) & (context.after < 0) & ~context.border).sum()
     return Reliability(np.log((skipped + 1) / (links + 50)), np.log((alone + 1) / (links + 50)))
 
-# %% ../nbs/06_detections.ipynb #c077
+# %% ../nbs/06_detections.ipynb #c098
 class Feature(NamedTuple):
     "One column of a table of features."
 

@@ -40,10 +40,10 @@ from celltrack.images import (
 )
 from .movie import Frames, InputError, Movie, origin_of, refuse_special, short_name
 
-# %% ../nbs/08_files.ipynb #c010
+# %% ../nbs/08_files.ipynb #c012
 log = logging.getLogger("celltrack")
 
-# %% ../nbs/08_files.ipynb #c012
+# %% ../nbs/08_files.ipynb #c014
 class FileFrames:
     "A sequence of image files, each read when it is asked for."
 
@@ -66,8 +66,8 @@ class FileFrames:
         "Say where frame `i` comes from, for messages."
         return str(self.paths[i])
 
-# %% ../nbs/08_files.ipynb #c017
-#| code-fold: false
+# %% ../nbs/08_files.ipynb #c019
+#| code-fold: true
 def check_numbers(files: Sequence[Path], numbers: Sequence[int | None]) -> None:  # in order
     "Raise `InputError` if the numbers of files have a hole or a repeat; no number is fine."
     if all(n is None for n in numbers):
@@ -94,8 +94,8 @@ def check_numbers(files: Sequence[Path], numbers: Sequence[int | None]) -> None:
 def _pattern(file):  # t007_c1.tif -> t*_c*.tif
     return re.sub("[0-9]+", "*", file.name)
 
-# %% ../nbs/08_files.ipynb #c018
-#| code-fold: false
+# %% ../nbs/08_files.ipynb #c020
+#| code-fold: true
 class NumberedFrames:
     "Frames at some places of a longer sequence; at the others, empty frames like the first."
 
@@ -119,7 +119,7 @@ class NumberedFrames:
             return self.frames[self.source[i]]
         return np.zeros_like(self.frames[0])
 
-# %% ../nbs/08_files.ipynb #c022
+# %% ../nbs/08_files.ipynb #c024
 @dataclass(kw_only=True)
 class MovieOptions:
     "How the files of a movie are read, where they do not say it themselves."
@@ -135,7 +135,8 @@ class MovieOptions:
         "Return these options as keywords of `read_movie`."
         return {f.name: getattr(self, f.name) for f in fields(MovieOptions)}
 
-# %% ../nbs/08_files.ipynb #c024
+# %% ../nbs/08_files.ipynb #c026
+#| code-fold: true
 def check_reading(how: MovieOptions) -> None:
     "Raise `InputError` for options that no movie can be read by."
     told_axes("YX", (1, 1), how.axes)
@@ -153,7 +154,8 @@ def check_reading(how: MovieOptions) -> None:
         if not is_right:
             raise InputError(f"{name} {getattr(how, name)!r}; give {advice[name]}")
 
-# %% ../nbs/08_files.ipynb #c027
+# %% ../nbs/08_files.ipynb #c029
+#| code-fold: true
 def how_read(axes: str, frames: int, slices: int, told: bool) -> str:  # axes: as read
     "Say how a stack was read, and what to do if that is wrong."
     if slices > 1:
@@ -192,8 +194,8 @@ def file_frames(path: Path, how: MovieOptions) -> tuple[Frames, list, float | No
         log.log(level, "%s: %s", short_name(path), found)
     return frames, size, step
 
-# %% ../nbs/08_files.ipynb #c028
-#| code-fold: false
+# %% ../nbs/08_files.ipynb #c030
+#| code-fold: true
 class JoinedFrames:
     "The frames of several sequences, one after another."
 
@@ -215,7 +217,8 @@ class JoinedFrames:
         part, at = self._part(i)
         return part[at]
 
-# %% ../nbs/08_files.ipynb #c030
+# %% ../nbs/08_files.ipynb #c032
+#| code-fold: true
 AS_STATED = MovieOptions()
 
 
@@ -231,8 +234,8 @@ def _listed_movie(frames, spacing, interval, name, how):  # a list of files, or 
         raise InputError("an array is (t, y, x) or (t, z, y, x): move its axes, take one channel")
     return Movie(frames, name or "array", spacing, interval)
 
-# %% ../nbs/08_files.ipynb #c032
-#| code-fold: false
+# %% ../nbs/08_files.ipynb #c034
+#| code-fold: true
 def folder_files(path: Path, how: MovieOptions) -> tuple[list[Path], list[int], int | None]:
     "Return the files of a folder in order of time, their numbers, and the channel left to take."
     there = image_files(path, how.files)
@@ -253,8 +256,8 @@ def folder_files(path: Path, how: MovieOptions) -> tuple[list[Path], list[int], 
     first = numbers[0] if numbers else 0
     return files, list(range(first, first + len(files))), channel
 
-# %% ../nbs/08_files.ipynb #c033
-#| code-fold: false
+# %% ../nbs/08_files.ipynb #c035
+#| code-fold: true
 def _folder_movie(path, spacing, interval, name, how=AS_STATED):
     files, numbers, channel = folder_files(path, how)
     many = numbers[-1] - numbers[0] + 1
@@ -280,13 +283,14 @@ def _folder_movie(path, spacing, interval, name, how=AS_STATED):
 
 TIME_IN_FILES = "if each holds time points: --axes TYX"
 
-# %% ../nbs/08_files.ipynb #c034
+# %% ../nbs/08_files.ipynb #c036
+#| code-fold: true
 def _joined(files, how):
     parts = [file_frames(p, how)[0] for p in files]
     return parts[0] if len(parts) == 1 else JoinedFrames(parts)
 
-# %% ../nbs/08_files.ipynb #c035
-#| code-fold: false
+# %% ../nbs/08_files.ipynb #c037
+#| code-fold: true
 def _file_movie(path, spacing, interval, name, how=AS_STATED):
     if path.is_dir():  # of a name that ends as those of files
         return _folder_movie(path, spacing, interval, name, how)
@@ -297,7 +301,7 @@ def _file_movie(path, spacing, interval, name, how=AS_STATED):
         spacing = stated
     return Movie(frames, name, spacing, step if interval is None else interval, shape=shape)
 
-# %% ../nbs/08_files.ipynb #c037
+# %% ../nbs/08_files.ipynb #c039
 class Format(NamedTuple):
     "A file format and its functions, or their `module:function`; None where it has no such thing."
 
@@ -332,7 +336,7 @@ def find_format(path: str | os.PathLike) -> Format | None:
         return None
     return next((f for f in FORMATS if suffix in f.suffixes), None)
 
-# %% ../nbs/08_files.ipynb #c039
+# %% ../nbs/08_files.ipynb #c041
 def read_movie(
     path: Any,  # a folder of images, a TIFF of several pages, one image, a list of files, an array
     spacing: Sequence[float] | None = None,  # µm per pixel; default: as the file states it, else 1
@@ -365,11 +369,12 @@ def read_movie(
         raise InputError(f"{path}: a file of tracks, not of images. Give the movie's images")
     if isinstance(reader, str):
         reader = pkgutil.resolve_name(reader)
-    told = () if how == AS_STATED else (how,)
-    return reader(path, spacing, interval, name, *told)
+    # a reader of your own (exercise 4) may take four arguments only: options are passed if given
+    options = () if how == AS_STATED else (how,)
+    return reader(path, spacing, interval, name, *options)
 
-# %% ../nbs/08_files.ipynb #c053
-#| code-fold: false
+# %% ../nbs/08_files.ipynb #c069
+#| code-fold: true
 NO_TEXT = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"PK\3\4", b"\x1f\x8b", b"%PDF")
 
 
@@ -399,8 +404,8 @@ def read_text(
         ) from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
-# %% ../nbs/08_files.ipynb #c054
-#| code-fold: false
+# %% ../nbs/08_files.ipynb #c070
+#| code-fold: true
 def read_json(path: str | os.PathLike, advice: str = "Check the path") -> Any:
     "Return the content of a JSON file; `InputError` where it is none."
     text = read_text(path, advice)
@@ -411,11 +416,11 @@ def read_json(path: str | os.PathLike, advice: str = "Check the path") -> Any:
     except ValueError as e:
         ends = not text.strip() or getattr(e, "pos", 0) >= len(text.rstrip())
         cut = ends or "Unterminated" in str(e)
-        what = "Is it complete? Copy it again" if cut else "Mend it there, or check the path"
+        what = "Is it complete? Copy it again" if cut else "Repair it there, or check the path"
         raise InputError(f"{path}: cannot be read as JSON ({e}). {what}") from None
 
-# %% ../nbs/08_files.ipynb #c057
-#| code-fold: false
+# %% ../nbs/08_files.ipynb #c073
+#| code-fold: true
 def check_name(where: str, value: Any) -> str:
     "Return a name that stands in a file; `InputError` where no file could be called so."
     try:

@@ -36,14 +36,15 @@ from celltrack.images import (
 from .measure import IN_PIECES, pieces_of, pieces_of_one, several_pieces
 from .movie import InputError, LazyFrames, Movie, short_name
 
-# %% ../nbs/09_labels.ipynb #c012
+# %% ../nbs/09_labels.ipynb #c013
+#| code-fold: true
 LOSSY = re.compile("JPE?G|JP2|MPO|WEBP|AVIF", re.IGNORECASE)
 
 
-def refuse_lossy(path: Path, packed: str) -> None:  # the name of a way to pack pixels
-    "Raise `InputError` for a way that changes pixels."
-    if LOSSY.search(packed):
-        found = f"{path}: labels packed as {packed}, which changes their numbers"
+def refuse_lossy(path: Path, compression: str) -> None:  # the name of a method
+    "Raise `InputError` for a compression that changes pixels."
+    if LOSSY.search(compression):
+        found = f"{path}: labels compressed as {compression}, which changes their numbers"
         raise InputError(f"{found}. Save them as PNG, or as TIFF with LZW or deflate")
 
 
@@ -75,8 +76,8 @@ def stored_pixels(
             return pixels[..., check_channel(channel, pixels.shape[-1])], False
         return pixels, pixels.ndim == 3
 
-# %% ../nbs/09_labels.ipynb #c015
-#| code-fold: false
+# %% ../nbs/09_labels.ipynb #c016
+#| code-fold: true
 def colours_as_labels(pixels: np.ndarray, where: str) -> np.ndarray:  # (…, 3) or (…, 4)
     "Return one label for each colour; black, and what is transparent, is background."
     if pixels.dtype.kind != "u" or pixels.dtype.itemsize > 2:
@@ -90,7 +91,7 @@ def colours_as_labels(pixels: np.ndarray, where: str) -> np.ndarray:  # (…, 3)
     labels = np.where(gray, red, base + red + green * base + blue * base**2)
     return labels if parts.shape[-1] == 3 else np.where(parts[..., 3] > 0, labels, 0)
 
-# %% ../nbs/09_labels.ipynb #c020
+# %% ../nbs/09_labels.ipynb #c021
 #| code-fold: false
 def whole_labels(pixels: np.ndarray, where: str) -> np.ndarray:
     "Return labels as whole numbers; `InputError` with the first pixel that holds none."
@@ -99,7 +100,8 @@ def whole_labels(pixels: np.ndarray, where: str) -> np.ndarray:
     if pixels.dtype.kind in "bu":
         return pixels
     with np.errstate(invalid="ignore"):
-        bad = ~((pixels >= 0) & (pixels < 2.0**53) & (pixels == np.floor(pixels)))
+        whole = pixels == np.floor(pixels)
+        bad = ~(whole & (pixels >= 0) & (pixels < 2.0**53))  # from 2**53 on floats skip numbers
     if bad.any():
         pixel = np.unravel_index(np.argmax(bad), bad.shape)
         at = ", ".join(f"{axis} {i}" for axis, i in zip("zyx"[-len(pixel) :], pixel, strict=True))
@@ -110,14 +112,14 @@ def whole_labels(pixels: np.ndarray, where: str) -> np.ndarray:
         )
     return pixels if pixels.dtype.kind == "i" else pixels.astype(np.int64)
 
-# %% ../nbs/09_labels.ipynb #c025
-#| code-fold: false
+# %% ../nbs/09_labels.ipynb #c026
+#| code-fold: true
 def thinned(labels: np.ndarray) -> np.ndarray:
     "Return a large label image at every fourth pixel along y and x: pieces far apart still show."
     return labels[..., ::4, ::4] if labels.shape[-1] * labels.shape[-2] > 2**16 else labels
 
-# %% ../nbs/09_labels.ipynb #c030
-#| code-fold: false
+# %% ../nbs/09_labels.ipynb #c031
+#| code-fold: true
 MESSAGES = {
     "colours": "colours, one label for each",
     "mask": "a mask, without a label for each cell; its {n} separate pieces are numbered",
@@ -149,8 +151,8 @@ def is_mask(frames: Iterable[np.ndarray]) -> bool:  # label images of one movie
                 return False
     return len(values) == 1
 
-# %% ../nbs/09_labels.ipynb #c033
-#| code-fold: false
+# %% ../nbs/09_labels.ipynb #c034
+#| code-fold: true
 def plain_labels(
     pixels: np.ndarray,  # as `stored_pixels` returns them
     where: str,  # for messages
@@ -184,7 +186,8 @@ def as_labels(
             tell("pieces", where, label=label, n=count)
     return labels.astype(np.uint8) if labels.dtype == bool else labels
 
-# %% ../nbs/09_labels.ipynb #c036
+# %% ../nbs/09_labels.ipynb #c037
+#| code-fold: true
 log = logging.getLogger("celltrack")
 LOOK_EVERY = 10  # frames
 SAMPLES = 5  # frames that show whether a movie is one of masks
@@ -220,7 +223,8 @@ def samples(frames: Any) -> Iterator[np.ndarray]:
         with contextlib.suppress(InputError):  # it is raised when this frame is asked for
             yield frames.plain(int(i))
 
-# %% ../nbs/09_labels.ipynb #c038
+# %% ../nbs/09_labels.ipynb #c039
+#| code-fold: true
 TABLES = {"man_track.txt": "man_track", "res_track.txt": "mask"}
 
 
@@ -230,7 +234,7 @@ def find_table(folder: Path) -> Path | None:
     return next((paths[name] for name in TABLES if name in paths), None)
 
 # %% ../nbs/09_labels.ipynb #c040
-#| code-fold: false
+#| code-fold: true
 class LabelFiles(FileFrames):
     "Image files of labels: whole numbers from 0 up, whatever the bit depth."
 
@@ -255,6 +259,7 @@ class LabelFiles(FileFrames):
         return self.tell.labels(self, i)
 
 # %% ../nbs/09_labels.ipynb #c041
+#| code-fold: true
 class LabelPages(PageFrames):
     "The time points of one TIFF file of labels."
 
@@ -291,6 +296,7 @@ class LabelFrames(LazyFrames):
         return self.tell.labels(self, i)
 
 # %% ../nbs/09_labels.ipynb #c043
+#| code-fold: true
 def label_frames(source: Any) -> Any:  # frames of a movie
     "Return the same frames, read as labels."
     if type(source) is FileFrames:
@@ -330,6 +336,7 @@ def read_labels(
     return labels if movie is None else labels_of(labels, movie)
 
 # %% ../nbs/09_labels.ipynb #c046
+#| code-fold: true
 def axes_by_movie(path: Any, movie: Movie) -> str | None:
     "Return the axes of a label stack as its movie has them; None where the file says enough."
     if not isinstance(path, (str, os.PathLike)) or not Path(path).is_file():
@@ -362,8 +369,8 @@ def labels_of(labels: Movie, movie: Movie) -> Movie:
         )
     return labels.like(labels.frames, spacing=movie.spacing, interval=movie.interval)
 
-# %% ../nbs/09_labels.ipynb #c061
-#| code-fold: false
+# %% ../nbs/09_labels.ipynb #c083
+#| code-fold: true
 def unpacked(text: str) -> list[int] | None:
     "Return the run lengths that COCO packs into text; None where it is no such text."
     digit = np.frombuffer(text.encode("ascii", "ignore"), np.uint8).astype(np.int64) - 48
@@ -382,8 +389,8 @@ def unpacked(text: str) -> list[int] | None:
     runs[2::2] = np.cumsum(runs[2::2])
     return runs.tolist()
 
-# %% ../nbs/09_labels.ipynb #c068
-#| code-fold: false
+# %% ../nbs/09_labels.ipynb #c088
+#| code-fold: true
 FARTHEST = 1e8  # pixels; no picture is so large
 
 
@@ -392,8 +399,8 @@ def is_number(value: Any, limit: float = 2**53) -> bool:  # up to 2⁵³ whole n
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return number and abs(value) < limit  # false for NaN and infinity, too
 
-# %% ../nbs/09_labels.ipynb #c071
-#| code-fold: false
+# %% ../nbs/09_labels.ipynb #c091
+#| code-fold: true
 LONGEST = 2**21  # pixels along an outline
 
 
@@ -414,8 +421,8 @@ def check_polygon(where: str, polygon: Any, shape: tuple[int, int]) -> None:
             f"{length:.0f} pixels long, for a picture of {list(shape)}"
         )
 
-# %% ../nbs/09_labels.ipynb #c074
-#| code-fold: false
+# %% ../nbs/09_labels.ipynb #c094
+#| code-fold: true
 def has_outline(code: Any) -> bool:  # [] and null say that there is none
     "Say whether there is a segmentation."
     return code not in (None, [], [[]])
@@ -449,8 +456,8 @@ def checked_runs(where: str, code: Any, shape: tuple[int, int]) -> dict:
     code = {"size": list(shape), "counts": counts}
     return code if isinstance(counts, str) else rle.frPyObjects(code, *shape)
 
-# %% ../nbs/09_labels.ipynb #c077
-#| code-fold: false
+# %% ../nbs/09_labels.ipynb #c097
+#| code-fold: true
 def box_code(box: Sequence[float], shape: tuple[int, int]) -> dict:  # left, top, width, height
     "Return the packed run lengths of the pixels that a box touches."
     left, top, width, height = box
@@ -460,8 +467,8 @@ def box_code(box: Sequence[float], shape: tuple[int, int]) -> dict:  # left, top
     mask[slice(*y), slice(*x)] = 1
     return rle.encode(mask)
 
-# %% ../nbs/09_labels.ipynb #c080
-#| code-fold: false
+# %% ../nbs/09_labels.ipynb #c100
+#| code-fold: true
 class Masks:
     "Label images painted when they are asked for, from the run lengths `codes` of the cells."
 
@@ -481,8 +488,8 @@ class Masks:
             out[rle.decode(self.codes[k]).astype(bool)] = self.label[k]
         return out
 
-# %% ../nbs/09_labels.ipynb #c081
-#| code-fold: false
+# %% ../nbs/09_labels.ipynb #c101
+#| code-fold: true
 def run_lengths(labels: Movie, cells: pd.DataFrame) -> list[dict]:  # cells sorted by frame
     "Return the packed run lengths of each cell, as text."
     out = []

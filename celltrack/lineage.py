@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 
 from .tracks import Tracks
 
-# %% ../nbs/05_lineage.ipynb #c014
+# %% ../nbs/05_lineage.ipynb #c016
 class LineageGraph(NamedTuple):
     "Tracks as a graph: nodes are cells with pixels, by frame and label; edges are links."
 
@@ -49,8 +49,8 @@ def lineage_graph(tracks: Tracks) -> LineageGraph:
         np.concatenate([gap, np.ones(len(child), bool)]),
     )
 
-# %% ../nbs/05_lineage.ipynb #c016
-#| code-fold: false
+# %% ../nbs/05_lineage.ipynb #c017
+#| code-fold: true
 def _parents(lineage, ids):  # the tracks that have pixels, ascending
     "Return (child, parent) of them: the children of a track without pixels go to its parent."
     track = lineage.track.to_numpy(int)
@@ -62,7 +62,7 @@ def _parents(lineage, ids):  # the tracks that have pixels, ascending
     child = np.isin(track, ids) & (parent > 0)
     return track[child], parent[child]
 
-# %% ../nbs/05_lineage.ipynb #c028
+# %% ../nbs/05_lineage.ipynb #c024
 class LineageEvents(NamedTuple):
     "The events of a LineageGraph as node numbers, and the stretches between them."
 
@@ -96,7 +96,7 @@ def lineage_events(graph: LineageGraph) -> LineageEvents:
         last=np.flatnonzero(out == 0),
     )
 
-# %% ../nbs/05_lineage.ipynb #c030
+# %% ../nbs/05_lineage.ipynb #c026
 def chain_numbers(
     graph: LineageGraph,
     keep: np.ndarray,  # bool for each edge: is it followed?
@@ -109,14 +109,14 @@ def chain_numbers(
     edges = coo_matrix((np.ones(len(src)), (src, dst)), (n, n))
     return connected_components(edges, directed=False)[1]
 
-# %% ../nbs/05_lineage.ipynb #c040
+# %% ../nbs/05_lineage.ipynb #c036
 def cell_cycles(events: LineageEvents) -> tuple[np.ndarray, np.ndarray]:
     "Return (first, last) nodes of the tracklets that begin and end with a division."
     begin, end = (events.tracklet[nodes] for nodes in (events.daughters, events.mothers))
     _, first, last = np.intersect1d(begin, end, return_indices=True)
     return events.daughters[first], events.mothers[last]
 
-# %% ../nbs/05_lineage.ipynb #c057
+# %% ../nbs/05_lineage.ipynb #c055
 def relatives(events: LineageEvents) -> csr_array:
     """Return a symmetric sparse bool matrix: a track itself, its ancestors and descendants.
 

@@ -16,9 +16,10 @@ from tqdm import tqdm
 from .movie import InputError, Movie
 
 # %% auto #0
-__all__ = ['measure_frame', 'measure_movie', 'compact_labels', 'check_labels', 'check_image', 'normalize_intensity']
+__all__ = ['check_image', 'normalize_intensity', 'measure_frame', 'measure_movie', 'compact_labels', 'check_labels']
 
-# %% ../nbs/03_measure.ipynb #c020
+# %% ../nbs/03_measure.ipynb #c022
+#| code-fold: false
 def find_runs(labels):  # integer array (y, x) or (z, y, x)
     "Return label, first flat index and length of the runs of equal non-zero pixels, by label."
     flat = labels.ravel()
@@ -32,13 +33,15 @@ def find_runs(labels):  # integer array (y, x) or (z, y, x)
     cells = cells[np.argsort(value[cells], kind="stable")]
     return value[cells], start[cells], length[cells]
 
-# %% ../nbs/03_measure.ipynb #c025
+# %% ../nbs/03_measure.ipynb #c026
+#| code-fold: false
 def stretches(value):  # sorted labels of runs
     "Return where each label's stretch begins, and how many runs it has."
     first = np.flatnonzero(np.r_[True, value[1:] != value[:-1]][: len(value)])
     return first, np.diff(first, append=len(value))
 
-# %% ../nbs/03_measure.ipynb #c030
+# %% ../nbs/03_measure.ipynb #c033
+#| code-fold: false
 def moments(value, middle, length, spacing):
     """Return per cell the pixel count, centroid (d, n) in pixels, covariance (n, d, d) in units.
 
@@ -49,15 +52,17 @@ def moments(value, middle, length, spacing):
     def total(x):
         return np.add.reduceat(x, first, axis=-1)
 
-    count = total(length)
-    centroid = total(length * middle) / count
+    count = total(length)  # (n,)
+    centroid = total(length * middle) / count  # (d, n)
+    # u of the formula, (d, runs): from the centroid of its cell to each run, in units
     left = (middle - np.repeat(centroid, runs, axis=1)) * np.reshape(spacing, (-1, 1))
-    cov = np.stack([total(length * left * row) for row in left]) / count  # (d, d, n)
-    width = total(length * (length**2 - 1.0)) / 12 / count  # of the runs themselves
+    # for each axis of u, its products with all axes: (d, d, n)
+    cov = np.stack([total(length * left * row) for row in left]) / count
+    width = total(length * (length**2 - 1.0)) / 12 / count  # (n,) of the runs themselves
     cov[-1, -1] += width * spacing[-1] ** 2
     return count, centroid, np.moveaxis(cov, -1, 0)
 
-# %% ../nbs/03_measure.ipynb #c033
+# %% ../nbs/03_measure.ipynb #c036
 def shape_features(cov):  # (n, d, d)
     "Return the axes, in 2D also orientation and eccentricity, of ellipses of these covariances."
     d = cov.shape[-1]
@@ -77,7 +82,7 @@ def shape_features(cov):  # (n, d, d)
     out["eccentricity"] = np.sqrt(1 - ratio)
     return out
 
-# %% ../nbs/03_measure.ipynb #c040
+# %% ../nbs/03_measure.ipynb #c043
 def pixel_order(start, length):  # runs
     "Return the flat indices of the pixels of all runs, run after run."
     before = np.cumsum(length) - length
@@ -106,7 +111,37 @@ def intensity_features(pixels, count, labels, frame=0):
     std = np.sqrt(np.add.reduceat(pixels * pixels, first) / count)
     return {"mean": mean, "min": low, "max": high, "std": std}
 
-# %% ../nbs/03_measure.ipynb #c043
+# %% ../nbs/03_measure.ipynb #c048
+#| code-fold: true
+def check_image(frame: np.ndarray) -> np.ndarray:
+    "Return the frame as float32; `InputError` where it is not (y, x) or a pixel is not a number."
+    frame = np.asarray(frame)
+    if frame.ndim != 2 or frame.size == 0:
+        raise InputError(f"a frame of shape {frame.shape}; give gray values (y, x)")
+    if frame.dtype.kind not in "buif":
+        raise InputError(f"pixels of type {frame.dtype}; give whole or decimal numbers")
+    frame = frame.astype(np.float32)
+    bad = np.argwhere(~np.isfinite(frame))
+    if len(bad):
+        raise InputError(
+            f"pixel {tuple(bad[0].tolist())} is {frame[tuple(bad[0])]} ({len(bad)} such pixels). "
+            "Repair or remove the frame"
+        )
+    return frame
+
+# %% ../nbs/03_measure.ipynb #c049
+def normalize_intensity(frame: np.ndarray) -> np.ndarray:  # (y, x)
+    "Return the frame as float32, its darkest percent at 0, its brightest half percent at 1."
+    frame = check_image(frame)
+    low, high = np.percentile(frame, [1, 99.5])
+    if high <= low:
+        low, high = frame.min(), frame.max()  # one small cell on an even ground
+    if high <= low:
+        return np.zeros_like(frame)  # no contrast
+    return ((frame - low) / (high - low)).clip(-1, 3).astype(np.float32)
+
+# %% ../nbs/03_measure.ipynb #c052
+#| code-fold: true
 def check_frame(labels, image, spacing, frame):
     "Return labels and spacing as arrays; `InputError` for what is no frame."
     labels = np.ascontiguousarray(labels)
@@ -134,7 +169,8 @@ def check_frame(labels, image, spacing, frame):
         )
     return labels, spacing
 
-# %% ../nbs/03_measure.ipynb #c044
+# %% ../nbs/03_measure.ipynb #c053
+#| code-fold: true
 def runs_and_boxes(labels, frame):
     "Return the runs (label, start, length), their middles, and the boxes (low, high) of cells."
     value, start, length = find_runs(labels)
@@ -150,7 +186,7 @@ def runs_and_boxes(labels, frame):
     high = np.maximum.reduceat(begin + along_x * (length - 1), first, axis=1) + 1
     return (value, start, length), begin + along_x * ((length - 1) / 2), (low, high)
 
-# %% ../nbs/03_measure.ipynb #c045
+# %% ../nbs/03_measure.ipynb #c054
 def measure_frame(
     labels: np.ndarray,  # integers (y, x) or (z, y, x), 0 is background
     image: np.ndarray | None = None,  # gray values of the same shape
@@ -160,7 +196,7 @@ def measure_frame(
     """Return the cells table of one frame, one row per label, sorted.
 
     Centroids (z) y x and boxes are in pixels; area (volume in 3D), major and minor in `spacing`.
-    `major`, `minor`: full axes of the ellipse of the same moments. Orientation and eccentricity
+    `major`, `minor`: full axes of the ellipse of the same covariance. Orientation, eccentricity
     are for 2D; mean, min, max, std need an image. `border`: the cell touches a face of the frame.
     """
     labels, scale = check_frame(labels, image, spacing, frame)
@@ -178,7 +214,42 @@ def measure_frame(
     table["border"] = (low == 0).any(0) | (high == np.reshape(labels.shape, (-1, 1))).any(0)
     return pd.DataFrame(table)
 
-# %% ../nbs/03_measure.ipynb #c062
+# %% ../nbs/03_measure.ipynb #c058
+log = logging.getLogger("celltrack")
+IN_PIECES = (
+    "label {label} lies in {n} separate pieces and counts as one cell. "
+    "If they are several, give each a label of its own, or save a mask of 0 and 255"
+)
+
+# %% ../nbs/03_measure.ipynb #c059
+def measure_movie(
+    labels: Movie | Sequence[np.ndarray],  # label images
+    movie: Movie | Sequence[np.ndarray] | None = None,  # adds intensities; its spacing is used
+) -> pd.DataFrame:
+    "Return the cells table of all frames, read one at a time."
+    labels = labels if isinstance(labels, Movie) else Movie(labels)
+    if movie is not None and not isinstance(movie, Movie):
+        movie = Movie(movie)
+    if movie is not None and len(movie) != len(labels):
+        raise InputError(
+            f"{len(labels)} label images for {len(movie)} frames of {movie.name}. "
+            "Give one for each frame"
+        )
+    spacing = (labels if movie is None else movie).spacing
+    warned = hasattr(labels.frames, "tell")  # checked before, by a reader of files (chapter 09)
+    tables = []
+    for t in tqdm(range(len(labels)), "measure", disable=None if len(labels) > 100 else True):
+        image = None if movie is None else movie[t]
+        frame = labels[t]
+        tables.append(measure_frame(frame, image, spacing, t))
+        if len(tables[-1]) == 1 and not warned:
+            label, count = pieces_of_one(frame)
+            warned = count > 1
+            if warned:
+                log.warning(f"{labels.name}, frame {t}: {IN_PIECES.format(label=label, n=count)}")
+    return pd.concat(tables, ignore_index=True)
+
+# %% ../nbs/03_measure.ipynb #c093
 #| code-fold: false
 def pieces_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     "Return the separate pieces of all labels, numbered from 1, and the label of each (first: 0)."
@@ -209,42 +280,7 @@ def pieces_of_one(labels: np.ndarray) -> tuple[int, int]:  # of a single value a
     (box,) = ndimage.find_objects((labels > 0).astype(np.uint8))
     return several_pieces(labels[box])
 
-# %% ../nbs/03_measure.ipynb #c065
-log = logging.getLogger("celltrack")
-IN_PIECES = (
-    "label {label} lies in {n} separate pieces and counts as one cell. "
-    "If they are several, give each a label of its own, or save a mask of 0 and 255"
-)
-
-# %% ../nbs/03_measure.ipynb #c066
-def measure_movie(
-    labels: Movie | Sequence[np.ndarray],  # label images
-    movie: Movie | Sequence[np.ndarray] | None = None,  # adds intensities; its spacing is used
-) -> pd.DataFrame:
-    "Return the cells table of all frames, read one at a time."
-    labels = labels if isinstance(labels, Movie) else Movie(labels)
-    if movie is not None and not isinstance(movie, Movie):
-        movie = Movie(movie)
-    if movie is not None and len(movie) != len(labels):
-        raise InputError(
-            f"{len(labels)} label images for {len(movie)} frames of {movie.name}. "
-            "Give one for each frame"
-        )
-    spacing = (labels if movie is None else movie).spacing
-    told = hasattr(labels.frames, "tell")  # by `read_labels`
-    tables = []
-    for t in tqdm(range(len(labels)), "measure", disable=None if len(labels) > 100 else True):
-        image = None if movie is None else movie[t]
-        frame = labels[t]
-        tables.append(measure_frame(frame, image, spacing, t))
-        if len(tables[-1]) == 1 and not told:
-            label, count = pieces_of_one(frame)
-            told = count > 1
-            if told:
-                log.warning(f"{labels.name}, frame {t}: {IN_PIECES.format(label=label, n=count)}")
-    return pd.concat(tables, ignore_index=True)
-
-# %% ../nbs/03_measure.ipynb #c069
+# %% ../nbs/03_measure.ipynb #c096
 def compact_labels(
     values: np.ndarray,  # whole numbers from 0 up
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -264,7 +300,7 @@ def compact_labels(
     position[labels] = np.arange(1, len(labels) + 1)
     return labels, position[values]
 
-# %% ../nbs/03_measure.ipynb #c072
+# %% ../nbs/03_measure.ipynb #c099
 def check_labels(
     labels: np.ndarray,  # an array
     who: str,  # whose, for the message
@@ -278,31 +314,3 @@ def check_labels(
     if labels.dtype.kind == "i" and labels.min(initial=0) < 0:
         raise InputError(f"{who}: a label of {labels.min()}. Labels count from 1; 0 is background")
     return labels
-
-# %% ../nbs/03_measure.ipynb #c077
-def check_image(frame: np.ndarray) -> np.ndarray:
-    "Return the frame as float32; `InputError` where it is not (y, x) or a pixel is not a number."
-    frame = np.asarray(frame)
-    if frame.ndim != 2 or frame.size == 0:
-        raise InputError(f"a frame of shape {frame.shape}; give gray values (y, x)")
-    if frame.dtype.kind not in "buif":
-        raise InputError(f"pixels of type {frame.dtype}; give whole or decimal numbers")
-    frame = frame.astype(np.float32)
-    bad = np.argwhere(~np.isfinite(frame))
-    if len(bad):
-        raise InputError(
-            f"pixel {tuple(bad[0].tolist())} is {frame[tuple(bad[0])]} ({len(bad)} such pixels). "
-            "Repair or remove the frame"
-        )
-    return frame
-
-# %% ../nbs/03_measure.ipynb #c078
-def normalize_intensity(frame: np.ndarray) -> np.ndarray:  # (y, x)
-    "Return the frame as float32, its darkest percent at 0, its brightest half percent at 1."
-    frame = check_image(frame)
-    low, high = np.percentile(frame, [1, 99.5])
-    if high <= low:
-        low, high = frame.min(), frame.max()  # one small cell on an even ground
-    if high <= low:
-        return np.zeros_like(frame)  # no contrast
-    return ((frame - low) / (high - low)).clip(-1, 3).astype(np.float32)

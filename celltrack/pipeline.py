@@ -112,7 +112,7 @@ def deepsort_divide(**options):
 
 
 def gnn(links: str | Path = "gnn", **options):
-    "Return the cheapest lineage by a graph network: that in the box, or weights of your own."
+    "Return the cheapest lineage by a graph network: the shipped one, or weights of your own."
     from celltrack.link.solve import GnnCosts, Solver
 
     return create("tracker gnn", Solver, {"costs": GnnCosts(links)} | options)
@@ -158,10 +158,10 @@ def log_tracks(tracks: Tracks, movie: Movie) -> None:
         counts = f"{found[t]} cells, {alive[t]} tracks, {start[t]} start, {end[t]} end"
         log.debug("%s frame %d: %s", movie.name, movie.first + t, counts)
 
-# %% ../nbs/60_pipeline.ipynb #c037
+# %% ../nbs/60_pipeline.ipynb #c038
 RESULT_FILES = "cells.csv", "tracks.png", "run.json", "uncertain_links.csv", "uncertain_links.png"
 
-# %% ../nbs/60_pipeline.ipynb #c038
+# %% ../nbs/60_pipeline.ipynb #c039
 def write_result(
     tracks: Tracks,  # with labels
     out: Path,  # folder to write into
@@ -180,7 +180,8 @@ def write_result(
     write_uncertain_links(tracks, movie, out)
     write_json(out / "run.json", run_record(tracks, movie, source) | (record or {}))
 
-# %% ../nbs/60_pipeline.ipynb #c039
+# %% ../nbs/60_pipeline.ipynb #c040
+#| code-fold: true
 def masks_folder(out: Path, movie: Movie, source: Path | None = None) -> Path:
     "Return the folder of the masks in a result: `01_RES` for a movie `01`."
     name = Path(movie.name).name if source is None else movie_name(source)
@@ -207,7 +208,8 @@ def run_record(tracks: Tracks, movie: Movie, source: Path | None) -> dict:
         },
     }
 
-# %% ../nbs/60_pipeline.ipynb #c040
+# %% ../nbs/60_pipeline.ipynb #c041
+#| code-fold: true
 def write_picture(tracks: Tracks, movie: Movie, path: Path) -> None:
     "Draw the first, the middle and the last frame with outlines, ids and trails."
     import matplotlib.pyplot as plt
@@ -223,7 +225,7 @@ def write_picture(tracks: Tracks, movie: Movie, path: Path) -> None:
 
 
 def write_uncertain_links(tracks: Tracks, movie: Movie, out: Path) -> None:
-    "Write the links to look at first, where the linker left them in the notes: table and pictures."
+    "Write the least certain links, where the linker left them in the notes: table and pictures."
     from celltrack.link.solve import show_uncertain_links
 
     files = [out / name for name in RESULT_FILES if name.startswith("uncertain")]
@@ -236,7 +238,8 @@ def write_uncertain_links(tracks: Tracks, movie: Movie, out: Path) -> None:
     with atomic(files[1]) as new:
         show_uncertain_links(movie, tracks, 8).savefig(new, dpi=100)
 
-# %% ../nbs/60_pipeline.ipynb #c044
+# %% ../nbs/60_pipeline.ipynb #c046
+#| code-fold: true
 @dataclass
 class Track(MovieOptions):
     "Track movies: segment, measure, link; write masks, tables, a picture and a record of each."
@@ -273,7 +276,8 @@ class Track(MovieOptions):
         for line in track_each(self):
             print(line)
 
-# %% ../nbs/60_pipeline.ipynb #c045
+# %% ../nbs/60_pipeline.ipynb #c047
+#| code-fold: true
 def track_each(command: Track) -> Iterator[str]:
     "Track each movie of a command; yield what to print."
     if command.labels and (command.model != "auto" or command.diameter):
@@ -285,7 +289,8 @@ def track_each(command: Track) -> Iterator[str]:
     for path, out in found:
         yield track_files(command, linker, path, out)
 
-# %% ../nbs/60_pipeline.ipynb #c046
+# %% ../nbs/60_pipeline.ipynb #c048
+#| code-fold: true
 def check_place(out: Path, path: Path) -> None:
     "Raise `InputError` if a file of a result cannot be written, or is of another movie."
     for place in (out, *out.parents):
@@ -325,7 +330,8 @@ def tuned_settings(path: Path) -> dict:
         raise InputError(f"{path}: {error}") from None
     return best
 
-# %% ../nbs/60_pipeline.ipynb #c048
+# %% ../nbs/60_pipeline.ipynb #c049
+#| code-fold: true
 def track_files(command: Track, linker: Any, path: Path, out: Path) -> str:
     "Track one movie and write its result; return what to print."
     movie = read_movie(path, command.spacing, command.interval, **command.reading())
@@ -359,7 +365,8 @@ def labels_for(command: Track, movie: Movie, path: Path, scratch: Path) -> tuple
             pass  # each frame is segmented, and lies in the folder from now on
     return refined(labels) if command.refine else labels, origin
 
-# %% ../nbs/60_pipeline.ipynb #c049
+# %% ../nbs/60_pipeline.ipynb #c050
+#| code-fold: true
 def open_labels(folder: Path, movie: Movie, path: Path, reading: dict) -> Movie:
     "Return the label Movie in `folder`, a folder or a stack, or of that name beside the movie."
     place = Path(folder) if Path(folder).exists() else labels_place(path.resolve(), folder)

@@ -47,7 +47,8 @@ def gray(frame, limits=None):  # (black, white), default: percentiles of the fra
     "Return a frame as uint8 (y, x); what is not a number is black."
     return (contrast(project(np.asarray(frame)), limits) * 255).round().astype(np.uint8)
 
-# %% ../nbs/04_show.ipynb #c022
+# %% ../nbs/04_show.ipynb #c021
+#| code-fold: false
 def outlines(labels):  # (y, x)
     "Return the mask of cell pixels that touch another cell or background above, below or beside."
     edge = np.zeros(labels.shape, bool)
@@ -59,7 +60,7 @@ def outlines(labels):  # (y, x)
     edge[:, :-1] |= right
     return edge & (labels != 0)
 
-# %% ../nbs/04_show.ipynb #c025
+# %% ../nbs/04_show.ipynb #c024
 def overlay(
     frame: np.ndarray,  # gray (y, x) or (z, y, x)
     labels: np.ndarray | None = None,  # a value's outline has the colour of the track with that id
@@ -80,7 +81,7 @@ def overlay(
     picture[mask] = (track_colors(ids) * 255).round().astype(np.uint8)[which]
     return picture
 
-# %% ../nbs/04_show.ipynb #c030
+# %% ../nbs/04_show.ipynb #c026
 def trail_segments(tracks):
     "Return (frame, track, lines): every link as a line (2, 2) of x, y, and where it leads to."
     src, dst = tracks.links()
@@ -108,7 +109,16 @@ def trails(ax, tracks, t, length=10, width=1.2):
         LineCollection(lines[recent], colors=track_colors(track[recent]), linewidths=width)
     )
 
-# %% ../nbs/04_show.ipynb #c031
+
+def write_ids(ax, now):  # the cells of one frame
+    "Write the id of each track at its cell."
+    observed = now.observed if "observed" in now else np.ones(len(now), bool)
+    style = {"color": "white", "fontsize": 8, "ha": "center", "va": "center", "clip_on": True}
+    style["path_effects"] = [withStroke(linewidth=2, foreground="black")]
+    for x, y, track, real in zip(now.x, now.y, now.track, observed, strict=True):
+        ax.text(x, y, str(track) if real else f"({track})", **style)
+
+# %% ../nbs/04_show.ipynb #c027
 def show_frame(
     ax: Axes,
     movie: Movie,  # of gray frames
@@ -133,16 +143,7 @@ def show_frame(
         write_ids(ax, now)
     return ax
 
-# %% ../nbs/04_show.ipynb #c032
-def write_ids(ax, now):  # the cells of one frame
-    "Write the id of each track at its cell."
-    observed = now.observed if "observed" in now else np.ones(len(now), bool)
-    style = {"color": "white", "fontsize": 8, "ha": "center", "va": "center", "clip_on": True}
-    style["path_effects"] = [withStroke(linewidth=2, foreground="black")]
-    for x, y, track, real in zip(now.x, now.y, now.track, observed, strict=True):
-        ax.text(x, y, str(track) if real else f"({track})", **style)
-
-# %% ../nbs/04_show.ipynb #c039
+# %% ../nbs/04_show.ipynb #c033
 def crops(movie, tracks, t, centre, half=20, around=2):  # (y, x), pixels, frames
     "Return {frame: RGB crop} of t-around..t+around; black beyond the edge, None beyond the movie."
     labels = None if tracks.labels is None else tracks.relabelled()
@@ -159,7 +160,7 @@ def crops(movie, tracks, t, centre, half=20, around=2):  # (y, x), pixels, frame
         out[s] = padded[y : y + side, x : x + side]
     return out
 
-# %% ../nbs/04_show.ipynb #c041
+# %% ../nbs/04_show.ipynb #c034
 def strip(
     movie: Movie,  # of gray frames
     tracks: Tracks,
@@ -190,7 +191,7 @@ def strip(
     axes[0].set_ylabel(f"track {track}\nt={t}")
     return axes
 
-# %% ../nbs/04_show.ipynb #c046
+# %% ../nbs/04_show.ipynb #c038
 def movie_limits(movie):
     "Return gray values (black, white) for all frames: the mean over first, middle and last."
     times = sorted({0, len(movie) // 2, len(movie) - 1})
@@ -207,7 +208,7 @@ def spaced_frames(movie, frames):  # how many, or which
         raise InputError(f"show_movie: no frames {lost or ''} in a movie of {len(movie)}")
     return times
 
-# %% ../nbs/04_show.ipynb #c047
+# %% ../nbs/04_show.ipynb #c039
 def show_movie(
     movie: Movie,  # of gray frames
     tracks: Tracks | None = None,  # drawn as in `show_frame`
@@ -232,7 +233,7 @@ def show_movie(
         ax.set_axis_off()
     return figure
 
-# %% ../nbs/04_show.ipynb #c053
+# %% ../nbs/04_show.ipynb #c044
 def families(lineage):  # table track, start, parent
     "Return {track: its children} and the tracks without parent, both in order of start, then id."
     ranked = lineage.sort_values(["start", "track"])
@@ -254,7 +255,8 @@ def family_sizes(lineage):
         sizes[founder] = len(members)
     return sizes
 
-# %% ../nbs/04_show.ipynb #c055
+# %% ../nbs/04_show.ipynb #c047
+#| code-fold: false
 def tree_layout(lineage, founders=None):  # the families to place, default: all
     "Return {track: height}: leaves lie 1 apart, a mother midway between her daughters."
     children, everyone = families(lineage)
@@ -273,7 +275,7 @@ def tree_layout(lineage, founders=None):  # the families to place, default: all
         stack.pop()
     return height
 
-# %% ../nbs/04_show.ipynb #c058
+# %% ../nbs/04_show.ipynb #c050
 def tree_lines(tracks, height):  # {track: height}
     "Return (lines, track, dotted): each link as a line (3, 2) of frame, height; if it spans a gap."
     cells = tracks.cells
@@ -290,7 +292,7 @@ def tree_lines(tracks, height):  # {track: height}
         dotted |= ~observed[src] | ~observed[dst]
     return np.stack([x, y], -1), cells.track.to_numpy()[dst], dotted
 
-# %% ../nbs/04_show.ipynb #c061
+# %% ../nbs/04_show.ipynb #c052
 def lineage_tree(
     tracks: Tracks,
     ax: Axes | None = None,
@@ -321,7 +323,7 @@ def lineage_tree(
     ax.set_xlim(-0.5, max([1, *rows.end]) + 0.5)
     return ax
 
-# %% ../nbs/04_show.ipynb #c067
+# %% ../nbs/04_show.ipynb #c058
 def palette(ids, size=256, grays=64):  # track ids in a frame, ascending
     "Return colours (size, 3) uint8, first a gray ramp, and the slot of each id (or a near one)."
     colours = (track_colors(ids) * 255).round()
@@ -334,7 +336,7 @@ def palette(ids, size=256, grays=64):  # track ids in a frame, ascending
     unused = np.zeros((size - grays - len(kept), 3))
     return np.concatenate([ramp, kept, unused]).astype(np.uint8), slot + grays
 
-# %% ../nbs/04_show.ipynb #c069
+# %% ../nbs/04_show.ipynb #c059
 def index_frame(frame, labels, lines, line_ids, limits, text="", scale=1):
     "Return a Pillow image: frame, outlines of labels (track ids), lines (k, 2) of x, y, and text."
     picture = gray(frame, limits) // 4
@@ -352,7 +354,7 @@ def index_frame(frame, labels, lines, line_ids, limits, text="", scale=1):
     image.putpalette(colours.tobytes())
     return image
 
-# %% ../nbs/04_show.ipynb #c071
+
 def animation_frames(movie, tracks=None, trail=10, scale=1):
     "Yield Pillow images: outlines (boxes where tracks have no labels) and trails."
     limits = movie_limits(movie)
@@ -367,25 +369,7 @@ def animation_frames(movie, tracks=None, trail=10, scale=1):
         masks = None if labels is None else labels[t]
         yield index_frame(movie[t], masks, shapes, ids, limits, f"t={t}", scale)
 
-# %% ../nbs/04_show.ipynb #c073
-def write_mp4(images, path, fps):  # Pillow images of one size
-    "Write an MP4 with ffmpeg; `InputError` where it is missing or fails."
-    if not FFMpegWriter.isAvailable():
-        raise InputError(f"{path.name}: ffmpeg is not on the PATH. Install it, or write a .gif")
-    first = next(images)
-    figure = Figure(figsize=(first.width / 100, first.height / 100), dpi=100)
-    writer = FFMpegWriter(fps=fps)
-    try:
-        with writer.saving(figure, str(path), dpi=100):
-            for image in chain([first], images):
-                figure.clear()
-                figure.figimage(np.asarray(image.convert("RGB")))
-                writer.grab_frame()
-    except (subprocess.CalledProcessError, BrokenPipeError) as e:
-        message = getattr(e, "stderr", None) or e
-        raise InputError(f"{path.name}: ffmpeg failed: {message}") from None
-
-# %% ../nbs/04_show.ipynb #c074
+# %% ../nbs/04_show.ipynb #c060
 def check_animation(movie, tracks, path, fps, scale):
     "Raise `InputError` for what can be no animation."
     if path.suffix.lower() not in (".gif", ".mp4"):
@@ -402,7 +386,7 @@ def check_animation(movie, tracks, path, fps, scale):
             f"{path}: labels {labels.shape}, movie {movie.shape}. Give the movie of these tracks"
         )
 
-# %% ../nbs/04_show.ipynb #c075
+# %% ../nbs/04_show.ipynb #c061
 def save_animation(
     movie: Movie,  # of gray frames
     tracks: Tracks | None,  # None: the bare movie
@@ -432,3 +416,21 @@ def save_pictures(movie: Movie, tracks: Tracks, folder: str | Path) -> tuple[Pat
     with atomic(lineage_path) as tmp:
         figure.savefig(tmp, dpi=100)
     return save_animation(movie, tracks, overlay_path), lineage_path
+
+# %% ../nbs/04_show.ipynb #c091
+def write_mp4(images, path, fps):  # Pillow images of one size
+    "Write an MP4 with ffmpeg; `InputError` where it is missing or fails."
+    if not FFMpegWriter.isAvailable():
+        raise InputError(f"{path.name}: ffmpeg is not on the PATH. Install it, or write a .gif")
+    first = next(images)
+    figure = Figure(figsize=(first.width / 100, first.height / 100), dpi=100)
+    writer = FFMpegWriter(fps=fps)
+    try:
+        with writer.saving(figure, str(path), dpi=100):
+            for image in chain([first], images):
+                figure.clear()
+                figure.figimage(np.asarray(image.convert("RGB")))
+                writer.grab_frame()
+    except (subprocess.CalledProcessError, BrokenPipeError) as e:
+        message = getattr(e, "stderr", None) or e
+        raise InputError(f"{path.name}: ffmpeg failed: {message}") from None

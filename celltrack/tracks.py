@@ -20,6 +20,7 @@ from scipy.sparse.csgraph import connected_components
 from .movie import InputError, LazyFrames, Movie, html_card
 
 # %% ../nbs/01_tracks.ipynb #c012
+#| code-fold: true
 def _complain(rows, text):  # the offending rows, the message with {columns}
     if len(rows) == 0:
         return
@@ -51,6 +52,7 @@ def _number(value):
         return np.nan
 
 # %% ../nbs/01_tracks.ipynb #c013
+#| code-fold: true
 def check_columns(
     table: pd.DataFrame,
     source: str,  # what the table is, for messages
@@ -83,11 +85,7 @@ def check_columns(
     return table
 
 # %% ../nbs/01_tracks.ipynb #c014
-def axes_of(cells: pd.DataFrame) -> list[str]:  # a table with y, x and perhaps z
-    "Return the names of the coordinate columns: ['y', 'x'] or ['z', 'y', 'x']."
-    return ["z", "y", "x"] if "z" in cells.columns else ["y", "x"]
-
-# %% ../nbs/01_tracks.ipynb #c015
+#| code-fold: true
 FEATURES = {"area", "major", "minor", "orientation", "eccentricity"}  # as chapter 03 measures them
 FEATURES |= {"mean", "min", "max", "std", "border", "score"}
 PLACES = {axis + end for axis in "zyx" for end in ("", "0", "1")}  # centres and boxes
@@ -121,6 +119,11 @@ def _check_frames(cells):
             "of a movie; make them of other numbers by `cells.frame.rank(method='dense') - 1`"
         )
 
+# %% ../nbs/01_tracks.ipynb #c015
+def axes_of(cells: pd.DataFrame) -> list[str]:  # a table with y, x and perhaps z
+    "Return the names of the coordinate columns: ['y', 'x'] or ['z', 'y', 'x']."
+    return ["z", "y", "x"] if "z" in cells.columns else ["y", "x"]
+
 # %% ../nbs/01_tracks.ipynb #c016
 def check_cells(
     cells: pd.DataFrame,
@@ -140,24 +143,6 @@ def check_cells(
     return cells
 
 # %% ../nbs/01_tracks.ipynb #c023
-#| code-fold: false
-def cells_of(rows, label, t, spacing):  # an image, (n,) labels, frame, physical size of a pixel
-    "Return the cells of one image of row numbers + 1 as a table: centroid, box, area."
-    axes = ["z", "y", "x"][-rows.ndim :]
-    pixel = np.flatnonzero(rows)
-    owner = rows.ravel()[pixel]
-    count = np.bincount(owner, minlength=len(label) + 1)
-    found = np.flatnonzero(count)
-    table = {"frame": np.full(len(found), t), "label": label[found - 1], "row": found - 1}
-    for axis, at in zip(axes, np.unravel_index(pixel, rows.shape), strict=True):
-        table[axis] = np.bincount(owner, at)[found] / count[found]
-    boxes = [[(s.start, s.stop) for s in box] for box in ndimage.find_objects(rows) if box]
-    boxes = np.array(boxes, int).reshape(-1, rows.ndim, 2)
-    for end in (0, 1):
-        table |= {f"{axis}{end}": boxes[:, a, end] for a, axis in enumerate(axes)}
-    return pd.DataFrame(table | {"area": count[found] * np.prod(spacing)})
-
-# %% ../nbs/01_tracks.ipynb #c027
 def make_lineage(
     cells: pd.DataFrame,  # with a column `track`
     parents: Mapping[int, int] | None = None,  # {track: parent} of the tracks that have one
@@ -175,7 +160,7 @@ def make_lineage(
     table.loc[(table.fate == "unknown") & (table.end == last), "fate"] = "ended"
     return table
 
-# %% ../nbs/01_tracks.ipynb #c034
+# %% ../nbs/01_tracks.ipynb #c030
 #| code-fold: false
 def check_parents(
     lineage: pd.DataFrame,  # track, start, end, parent
@@ -204,7 +189,8 @@ def check_parents(
         "(max_children=None lifts it)",
     )
 
-# %% ../nbs/01_tracks.ipynb #c035
+# %% ../nbs/01_tracks.ipynb #c031
+#| code-fold: true
 FATES = ("divided", "died", "left", "ended", "unknown")
 
 
@@ -242,7 +228,7 @@ def _check_spans(cells, lineage):
         "its cells from {min} to {max}",
     )
 
-# %% ../nbs/01_tracks.ipynb #c036
+# %% ../nbs/01_tracks.ipynb #c032
 def check_tracks(tracks: Any) -> None:  # Tracks
     "Raise `InputError` unless ids, times and parents of Tracks can be a lineage."
     cells, lineage = tracks.cells, tracks.lineage
@@ -259,7 +245,7 @@ def check_tracks(tracks: Any) -> None:  # Tracks
             f"labels have {len(tracks.labels)} frames. Give the labels of this movie",
         )
 
-# %% ../nbs/01_tracks.ipynb #c038
+# %% ../nbs/01_tracks.ipynb #c034
 #| code-fold: false
 class TrackTables:
     "Cells with a `track` column and the lineage of these tracks, checked when made."
@@ -270,7 +256,7 @@ class TrackTables:
         lineage: pd.DataFrame | None = None,  # one row per track; default: made from the cells
         labels: Any = None,  # Movie of label images, or an array (t, y, x)
         max_children: int | None = 2,  # None allows any number, as real truth has it
-        notes: Mapping[str, Any] | None = None,  # what a linker knows of its answer: a bound …
+        notes: Mapping[str, Any] | None = None,  # remarks of the program that made them
     ):
         self.cells = check_cells(cells)
         if "track" not in self.cells:
@@ -294,7 +280,7 @@ class TrackTables:
         "The names of the coordinate columns: ['y', 'x'] or ['z', 'y', 'x']."
         return axes_of(self.cells)
 
-# %% ../nbs/01_tracks.ipynb #c040
+# %% ../nbs/01_tracks.ipynb #c036
 #| code-fold: false
 class TrackEvents(TrackTables):
     "Tables of tracks, and what can be asked of them."
@@ -320,7 +306,7 @@ class TrackEvents(TrackTables):
         return _divisions(self)
 
     def births(self) -> pd.DataFrame:
-        "Return the rows of `lineage` that appear after the first frame without a parent."
+        "Return the rows of `lineage` that come into view: no parent, not there in the first frame."
         return self.lineage[(self.lineage.parent == 0) & (self.lineage.start > 0)]
 
     def deaths(self) -> pd.DataFrame:
@@ -330,7 +316,7 @@ class TrackEvents(TrackTables):
     def _repr_html_(self):
         return tracks_card(self)
 
-# %% ../nbs/01_tracks.ipynb #c042
+# %% ../nbs/01_tracks.ipynb #c038
 class Tracks(TrackEvents):
     """Cells with a `track` column and the `lineage` of these tracks, checked when made.
 
@@ -371,7 +357,7 @@ class Tracks(TrackEvents):
         "Return (data, graph, properties) for napari's tracks layer."
         return _to_napari(self)
 
-# %% ../nbs/01_tracks.ipynb #c054
+# %% ../nbs/01_tracks.ipynb #c049
 def from_links(
     cells: pd.DataFrame,  # one row per cell and frame
     src: Sequence[int] | np.ndarray,  # row numbers: cell `dst` came from cell `src`
@@ -392,8 +378,8 @@ def from_links(
     lineage = make_lineage(cells, parents, labels if movie is None else movie)
     return Tracks(cells, lineage, labels, max_children)
 
-# %% ../nbs/01_tracks.ipynb #c055
-#| code-fold: false
+# %% ../nbs/01_tracks.ipynb #c050
+#| code-fold: true
 def _connected(count, src, dst):
     "Return for each of `count` nodes the number of its connected component."
     if count == 0:
@@ -411,7 +397,8 @@ def _number_by_appearance(values, order):
     renamed[order] = rank[index]
     return renamed
 
-# %% ../nbs/01_tracks.ipynb #c056
+# %% ../nbs/01_tracks.ipynb #c051
+#| code-fold: true
 def check_links(
     cells: pd.DataFrame,  # checked cells
     src: Sequence[int] | np.ndarray,
@@ -442,8 +429,8 @@ def check_links(
 def _row_numbers(a):
     return np.asarray(a).astype(int, casting="same_kind") if np.size(a) else np.zeros(0, int)
 
-# %% ../nbs/01_tracks.ipynb #c060
-#| code-fold: false
+# %% ../nbs/01_tracks.ipynb #c054
+#| code-fold: true
 def _links(tracks):
     cells, lineage = tracks.cells, tracks.lineage
     order = np.lexsort((cells.frame, cells.track))  # the cells of a track side by side, in time
@@ -458,20 +445,7 @@ def _links(tracks):
     dst = np.concatenate([order[1:][same], first[child_at]]).astype(int)
     return src, dst
 
-# %% ../nbs/01_tracks.ipynb #c065
-#| code-fold: false
-def links_by_label(cells, parents):  # cells with labels that last, {daughter: mother}
-    "Return (src, dst), rows of `cells`: each cell and itself, or a mother and her two daughters."
-    row = pd.MultiIndex.from_frame(cells[["frame", "label"]])
-    same = row.get_indexer(pd.MultiIndex.from_arrays([cells.frame - 1, cells.label]))
-    mother = cells.label.map(parents).fillna(0).astype(int)
-    mother = row.get_indexer(pd.MultiIndex.from_arrays([cells.frame - 1, mother]))
-    two_daughters = np.bincount(mother + 1, minlength=len(cells) + 1)[1:] == 2
-    src = np.where((mother >= 0) & two_daughters[mother], mother, same)  # -1: from nowhere
-    dst = np.flatnonzero(src >= 0)
-    return src[dst], dst
-
-# %% ../nbs/01_tracks.ipynb #c068
+# %% ../nbs/01_tracks.ipynb #c057
 #| code-fold: false
 def _divisions(tracks):
     child = tracks.lineage[tracks.lineage.parent != 0]
@@ -481,8 +455,8 @@ def _divisions(tracks):
     end = tracks.lineage.set_index("track").end.reindex(mother).to_numpy(int)
     return pd.DataFrame({"parent": mother, "frame": end, "children": list(children)})
 
-# %% ../nbs/01_tracks.ipynb #c073
-#| code-fold: false
+# %% ../nbs/01_tracks.ipynb #c062
+#| code-fold: true
 def _joined(tracks):
     lineage = tracks.lineage
     ids = lineage.track.to_numpy()
@@ -499,8 +473,8 @@ def _joined(tracks):
     table["fate"] = table.track.map(last_fate)
     return Tracks(cells, table, tracks.labels, tracks.max_children, tracks.notes)
 
-# %% ../nbs/01_tracks.ipynb #c081
-#| code-fold: false
+# %% ../nbs/01_tracks.ipynb #c069
+#| code-fold: true
 def _relabelled(tracks):
     labels = tracks.labels
     if labels is None:
@@ -521,7 +495,38 @@ def _relabelled(tracks):
     times = range(len(labels))
     return labels.like(LazyFrames(times, times, paint))
 
-# %% ../nbs/01_tracks.ipynb #c085
+# %% ../nbs/01_tracks.ipynb #c086
+#| code-fold: false
+def cells_of(rows, label, t, spacing):  # an image, (n,) labels, frame, physical size of a pixel
+    "Return the cells of one image of row numbers + 1 as a table: centroid, box, area."
+    axes = ["z", "y", "x"][-rows.ndim :]
+    pixel = np.flatnonzero(rows)
+    owner = rows.ravel()[pixel]
+    count = np.bincount(owner, minlength=len(label) + 1)
+    found = np.flatnonzero(count)
+    table = {"frame": np.full(len(found), t), "label": label[found - 1], "row": found - 1}
+    for axis, at in zip(axes, np.unravel_index(pixel, rows.shape), strict=True):
+        table[axis] = np.bincount(owner, at)[found] / count[found]
+    boxes = [[(s.start, s.stop) for s in box] for box in ndimage.find_objects(rows) if box]
+    boxes = np.array(boxes, int).reshape(-1, rows.ndim, 2)
+    for end in (0, 1):
+        table |= {f"{axis}{end}": boxes[:, a, end] for a, axis in enumerate(axes)}
+    return pd.DataFrame(table | {"area": count[found] * np.prod(spacing)})
+
+# %% ../nbs/01_tracks.ipynb #c089
+#| code-fold: false
+def links_by_label(cells, parents):  # cells with labels that last, {daughter: mother}
+    "Return (src, dst), rows of `cells`: each cell and itself, or a mother and her two daughters."
+    row = pd.MultiIndex.from_frame(cells[["frame", "label"]])
+    same = row.get_indexer(pd.MultiIndex.from_arrays([cells.frame - 1, cells.label]))
+    mother = cells.label.map(parents).fillna(0).astype(int)
+    mother = row.get_indexer(pd.MultiIndex.from_arrays([cells.frame - 1, mother]))
+    two_daughters = np.bincount(mother + 1, minlength=len(cells) + 1)[1:] == 2
+    src = np.where((mother >= 0) & two_daughters[mother], mother, same)  # -1: from nowhere
+    dst = np.flatnonzero(src >= 0)
+    return src[dst], dst
+
+# %% ../nbs/01_tracks.ipynb #c092
 #| code-fold: false
 def _to_networkx(tracks):
     import networkx as nx
@@ -561,7 +566,7 @@ def _to_napari(tracks):
     data = cells[["track", "frame", *tracks.axes]].to_numpy(float)
     return data, graph, {k: cells[k].to_numpy() for k in cells.columns}
 
-# %% ../nbs/01_tracks.ipynb #c091
+# %% ../nbs/01_tracks.ipynb #c097
 def tracks_card(tracks: Tracks) -> str:
     "Return a picture of the trails, a colour per track, and five numbers, as HTML."
     from matplotlib import colormaps

@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 from tyro.conf import Positional, arg
 
-from .cases import Case, judge, open_case
+from .cases import Case, open_case, score_case
 from .files import MovieOptions
 from .formats.dataset import open_sequence
 from celltrack.movie import (
@@ -48,7 +48,7 @@ def split_case(
     case: Case,
     share: float = 0.25,  # held out: the last frames
 ) -> tuple[Case, Case]:
-    "Return (Case to choose by, Case to judge by)."
+    "Return (Case to choose by, Case to test on)."
     frames = len(case.labels)
     cut = round(frames * (1 - share))
     if not 1 < cut < frames - 1:
@@ -93,6 +93,7 @@ def size_of(space: dict[str, tuple]) -> int:
     return int(np.prod([len(values) for values in space.values()]))
 
 # %% ../nbs/62_tune.ipynb #c017
+#| code-fold: true
 def link_with(study: str, setting: dict, case: Case, features: np.ndarray | None = None) -> Tracks:
     "Return the Tracks of a Case with one setting of a study; features: embeddings of its cells."
     from celltrack.track.divide import Divide
@@ -116,11 +117,12 @@ def try_tracker(
     "Return the mean score of a setting over Cases; reports the mean so far after each."
     found = []
     for k, case in enumerate(cases):
-        found.append(judge(case, link_with(study, setting, case, features[k]))[score])
+        found.append(score_case(case, link_with(study, setting, case, features[k]))[score])
         report(k, float(np.nanmean(found)))
     return float(np.nanmean(found))
 
 # %% ../nbs/62_tune.ipynb #c018
+#| code-fold: true
 FILTERS = "min_confidence", "nms_max_overlap"  # before linking, where cells have scores
 
 
@@ -135,8 +137,9 @@ def link_deepsort(setting, case, features):
     return linker.link(cells.drop(columns="row"), case.movie, embeddings=features[cells.row])
 
 # %% ../nbs/62_tune.ipynb #c019
+#| code-fold: true
 def train_segmentation(options, report):  # a TrainUnet
-    "Train a network to find cells, judged on held-out frames while it trains."
+    "Train a network to find cells, tested on held-out frames while it trains."
     from celltrack.segment.generalist import sources_of, train_segmenter
 
     def watch(log):
@@ -145,6 +148,7 @@ def train_segmentation(options, report):  # a TrainUnet
     train_segmenter(options, *sources_of(options), watch=watch)
 
 # %% ../nbs/62_tune.ipynb #c020
+#| code-fold: true
 def try_network(
     setting: dict,
     report: Callable[[int, float], None],
@@ -153,7 +157,7 @@ def try_network(
     folder: Path,  # of this training
     **fixed: Any,  # options of the training that are not searched
 ) -> float:
-    "Train with a setting, judged on the held-out part of each movie; return the best validation."
+    "Train with a setting, tested on the held-out part of each movie; return the best validation."
     if study == "appearance":
         from celltrack.track.reid import TrainReid
 
@@ -166,13 +170,12 @@ def try_network(
     return float(pd.read_csv(Path(folder) / "log.csv").score.max())
 
 # %% ../nbs/62_tune.ipynb #c024
-#| code-fold: false
 def open_study(
     path: str | Path,  # file of the trials
     study: str,
     grid: bool = False,
 ) -> Any:
-    "Return the Optuna study in a file, begun or gone on with; a grid is put in line as a whole."
+    "Return the Optuna study in a file, begun or gone on with; a grid is queued as a whole."
     import optuna
 
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -200,7 +203,7 @@ def open_study(
 
 # %% ../nbs/62_tune.ipynb #c025
 def open_storage(path):
-    "Return the file of trials, with a heartbeat: trials of a dead process are put back in line."
+    "Return the file of trials, with a heartbeat: trials of a dead process are queued again."
     import optuna
 
     storages = optuna.storages
@@ -268,7 +271,7 @@ def check_space(found, study, path):  # an Optuna study
 
 # %% ../nbs/62_tune.ipynb #c027
 def put_in_line(found, settings):  # an Optuna study
-    "Put settings in line, but those that were in line before."
+    "Queue settings, but those that were queued before."
     planned = [t.system_attrs.get("fixed_params", t.params) for t in found.get_trials()]
     for setting in settings:
         if setting not in planned:
@@ -279,7 +282,7 @@ def points(space: dict[str, tuple]) -> list[dict]:
     "Return all settings of a space, the last parameter varying fastest."
     return [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
 
-# %% ../nbs/62_tune.ipynb #c031
+# %% ../nbs/62_tune.ipynb #c029
 #| code-fold: false
 def open_sampler(seed, number, name):  # number of the trial, name of the parameter
     "Return TPE with random numbers that these three alone decide."
@@ -290,9 +293,9 @@ def open_sampler(seed, number, name):  # number of the trial, name of the parame
         warnings.simplefilter("ignore")  # constant_liar is marked experimental
         return TPESampler(seed=own, constant_liar=True, n_startup_trials=8)
 
-# %% ../nbs/62_tune.ipynb #c033
+# %% ../nbs/62_tune.ipynb #c030
 def put_back(storage, found):  # an Optuna study
-    "Put the trials back in line, under their numbers, that dead processes of this machine had."
+    "Queue the trials again, under their numbers, that dead processes of this machine had."
     from optuna.trial import TrialState
 
     study = storage.get_study_id_from_name(found.study_name)
@@ -317,7 +320,7 @@ def at_work(folder: Path) -> Iterator[None]:
 class CutOff(BaseException):
     "Ctrl-C in a trial: Optuna would note an ordinary one as a failed trial, which is not repeated."
 
-# %% ../nbs/62_tune.ipynb #c034
+# %% ../nbs/62_tune.ipynb #c031
 #| code-fold: false
 def run_trial(trial, space, objective, seed):  # an Optuna trial; parameter: values
     "Return the score of the setting that a trial proposes; a hopeless one is stopped."
@@ -341,11 +344,11 @@ def run_trial(trial, space, objective, seed):  # an Optuna trial; parameter: val
 
     return objective(setting, report, trial.number)
 
-# %% ../nbs/62_tune.ipynb #c036
+# %% ../nbs/62_tune.ipynb #c033
 #| code-fold: false
 FAILURES = 10  # trials that may fail before the first is finished
 
-# %% ../nbs/62_tune.ipynb #c037
+# %% ../nbs/62_tune.ipynb #c034
 def noting(raised, objective):  # raised: a list
     "Return the objective; an error that it raises is also put into the list."
 
@@ -358,8 +361,7 @@ def noting(raised, objective):  # raised: a list
 
     return noted
 
-# %% ../nbs/62_tune.ipynb #c038
-#| code-fold: false
+# %% ../nbs/62_tune.ipynb #c035
 def search(
     path: str | Path,  # file of the trials
     study: str,
@@ -394,7 +396,7 @@ def search(
             found.optimize(one, callbacks=ends, catch=(InputError,))
     return found
 
-# %% ../nbs/62_tune.ipynb #c046
+# %% ../nbs/62_tune.ipynb #c040
 #| code-fold: false
 def importance(study: Any) -> dict[str, float]:  # an Optuna study
     "Return {parameter: importance}, sum 1, largest first; all 0 where nothing could be told."
@@ -410,7 +412,7 @@ def importance(study: Any) -> dict[str, float]:  # an Optuna study
         warnings.simplefilter("ignore")
         return none | get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
 
-# %% ../nbs/62_tune.ipynb #c047
+# %% ../nbs/62_tune.ipynb #c041
 def trials_table(study: Any) -> pd.DataFrame:  # an Optuna study
     "Return a table of the finished trials, best first: number, state, score, the parameters."
     trials = study.get_trials(deepcopy=False)
@@ -429,22 +431,26 @@ def slices(study: Any) -> Any:  # an Optuna study
 
     table, weight = trials_table(study), importance(study)
     space = SPACES[study.study_name]
-    figure = Figure((2.2 + 1.6 * len(space), 2.4), layout="constrained")
-    axes = figure.subplots(1, len(space) + 1, width_ratios=[1.3, *[1] * len(space)])
+    columns = 2 if len(space) < 4 else 3
+    rows = -(-(len(space) + 1) // columns)
+    figure = Figure((3.6 * columns, 2.6 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns).ravel()
+    for ax in axes[len(space) + 1 :]:
+        ax.axis("off")
     axes[0].barh(list(weight)[::-1], list(weight.values())[::-1])
     axes[0].set(title="importance", xlim=(0, 1))
-    for ax, (name, choices) in zip(axes[1:], space.items(), strict=True):
+    for ax, (name, choices) in zip(axes[1:], space.items(), strict=False):
         values = [str(v) for v in choices]
-        ax.scatter([values.index(str(v)) for v in table[name]], table.score, s=10, alpha=0.6)
-        ax.set(title=name, xticks=range(len(values)), xticklabels=values)
-        ax.tick_params(axis="x", rotation=60, labelsize=7)
-    axes[1].set_ylabel("score")
+        ax.scatter([values.index(str(v)) for v in table[name]], table.score, s=20, alpha=0.6)
+        ax.set(title=name, xticks=range(len(values)), xticklabels=values, ylabel="score")
+        ax.margins(x=0.15)
     return figure
 
-# %% ../nbs/62_tune.ipynb #c051
+# %% ../nbs/62_tune.ipynb #c048
 Study = Literal["segmentation", "appearance", "sort", "sort-template", "deepsort"]
 
-# %% ../nbs/62_tune.ipynb #c052
+# %% ../nbs/62_tune.ipynb #c049
+#| code-fold: true
 @dataclass
 class Tune(MovieOptions):
     "Search for good settings; trials are kept, so a search goes on, also in several processes."
@@ -477,7 +483,8 @@ class Tune(MovieOptions):
         open_study(self.out / "trials.db", self.study, self.grid)
         print(finish(self, search_together(self)))
 
-# %% ../nbs/62_tune.ipynb #c053
+# %% ../nbs/62_tune.ipynb #c050
+#| code-fold: true
 def search_together(options):  # a Tune
     "Search in this process and in others beside it; return the study."
     context = multiprocessing.get_context("spawn")
@@ -510,7 +517,8 @@ def end_with(parent):
     parent.join()
     os._exit(1)
 
-# %% ../nbs/62_tune.ipynb #c054
+# %% ../nbs/62_tune.ipynb #c051
+#| code-fold: true
 def search_one(options):  # of one process
     "Run trials of a study until enough are finished; return the study."
     import optuna
@@ -535,7 +543,8 @@ def tracker_trial(study, cases, features, setting, report, number):
     "Return the score of a setting of a tracker."
     return try_tracker(setting, report, study, cases, features)
 
-# %% ../nbs/62_tune.ipynb #c055
+# %% ../nbs/62_tune.ipynb #c052
+#| code-fold: true
 def network_trial(options, setting, report, number):
     "Return the score of a network that was trained with a setting, in a folder of its own."
     fixed = {
@@ -546,9 +555,10 @@ def network_trial(options, setting, report, number):
     folder = options.out / options.study / f"trial{number:03d}"
     return try_network(setting, report, options.study, options.data, folder, **fixed)
 
-# %% ../nbs/62_tune.ipynb #c056
+# %% ../nbs/62_tune.ipynb #c053
+#| code-fold: true
 def parts_of(options):
-    "Return (Cases, embeddings of their cells), to choose by and to judge by."
+    "Return (Cases, embeddings of their cells), to choose by and to test on."
     cases = [open_case(path, options.labels, **options.reading()) for path in options.data]
     pairs = [split_case(case, options.held) for case in cases]
     return tuple((list(part), embeddings_of(options, part)) for part in zip(*pairs, strict=True))
@@ -564,7 +574,8 @@ def embeddings_of(options, cases):
     embedder = open_embedder(best if best.exists() else "reid")
     return [embedder.embed(case.movie, case.cells) for case in cases]
 
-# %% ../nbs/62_tune.ipynb #c057
+# %% ../nbs/62_tune.ipynb #c054
+#| code-fold: true
 DEFAULTS = {
     "sort": {"gate": 1.25, "max_age": 1, "min_hits": 1},
     "sort-template": {"max_age": 1, "min_hits": 3, "iou_threshold": 0.3},
@@ -578,7 +589,8 @@ DEFAULTS = {
     },
 }
 
-# %% ../nbs/62_tune.ipynb #c058
+# %% ../nbs/62_tune.ipynb #c055
+#| code-fold: true
 def finish(options, study):
     "Write table, picture and best setting of a study; return what to print."
     name, out, table = options.study, options.out, trials_table(study)

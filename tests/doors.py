@@ -793,7 +793,7 @@ def segment(rng, folder, base):
     if rng.random() < 0.4:
         options["diameter"] = pick(rng, [*NUMBERS, 8, 8, 8, 20, "text"])
     name = pick(rng, ["classic"] * 8 + ["tiny"] * 6 + ["text"])
-    if rng.random() < 0.05:  # the network in the box is slow
+    if rng.random() < 0.05:  # the shipped network is slow
         name = pick(rng, ["generalist", "auto"])
     if name == "tiny":
         name = folder / "net.safetensors"

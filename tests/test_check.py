@@ -25,7 +25,10 @@ def good_cells():
     "A chapter that keeps every rule."
     return [
         md("# 03 Shapes\n\n> What is a shape?"),
-        md("We build a shape. " + "word " * 800),
+        md(
+            "We build a shape. " + "word " * 800 + "\n\n**You will be able to** say its size.\n\n"
+            "**You need** nothing.\n\n**Time** 5 minutes."
+        ),
         py("#| default_exp shapes"),
         py("#| export\nimport numpy as np\n\nfrom celltrack.movie import Movie"),
         py("import matplotlib.pyplot as plt"),
@@ -48,10 +51,12 @@ def good_cells():
         ),
         *(md("More.") for _ in range(14)),
         md("## Putting it together"),
-        md("## Summary"),
+        md("## Summary\n\nA shape is a tuple. It has as many numbers as axes."),
         md("## Exercises"),
+        md("**1.** *Predict · 5 min · easy.* What is two and two?"),
         *(py(EXERCISE.format(n) + f"answer_{n} = None\ncheck_{n}(answer_{n})") for n in range(3)),
         md("## References"),
+        md("## Appendix: plumbing\n\n" + "word " * 2500),
         py("#| hide\n#| eval: false\nimport nbdev; nbdev.nbdev_export()"),
     ]
 
@@ -142,7 +147,12 @@ BAD = [
     (check.chapter_size, lambda: [c for c in good_cells() if not c.source.startswith("assert")]),
     (check.chapter_size, put(*(py("#| exports\n" + "x = 1\n" * 30) for _ in range(18)))),
     (check.closing_sections, lambda: [c for c in good_cells() if c.source != "## References"]),
-    (check.closing_sections, changed(-2, md("## Summary"))),
+    (check.closing_sections, changed(-3, md("## Summary"))),
+    (check.closing_sections, changed(-2, md("## Appendix: plumbing\n\n## One more"))),
+    (check.opening_says_what_for, changed(1, md("We build a shape. **Time** 5 minutes."))),
+    (check.summary_can_be_said, lambda: [c for c in good_cells() if "tuple. It" not in c.source]),
+    (check.summary_can_be_said, put(md("## Summary\n\n- A shape.\n- A tuple. It has numbers."))),
+    (check.exercises_are_labelled, changed(-3, md("**2.** What is one and one?"))),
     (check.exercises_answered, lambda: [c for c in good_cells() if "check_1" not in c.source]),
     (check.exercises_answered, changed(-3, py("def check_2(answer): assert answer == 4"))),
     (check.real_cells_stand_alone, put(py("frame.mean()"))),
@@ -211,9 +221,30 @@ def test_every_rule_for_notebooks_has_a_bad_one():
     }
 
 
+def test_pages_without_a_number_are_looked_at():
+    page = [md("# Begin\n\n> What is a page?"), md("A page."), py("1")]
+    asked = [cell for cell in good_cells() if "check_" in cell.source]
+    exercises = [md("## Exercises"), *asked]
+    assert check.page_is_a_lesson(notebook(page, "start", None)) == []
+    assert check.page_is_a_lesson(notebook(page + exercises, "start")) == []
+    for bad in (
+        [md("Begin")],
+        page[:1],
+        [*page, py("#| export\nx = 1")],
+        [*page, py("#| hide\n1")],
+    ):
+        assert check.page_is_a_lesson(notebook(bad, "start", None)), bad
+    assert check.page_is_a_lesson(notebook(page + exercises, "start", None)), "no answers"
+    assert check.page_is_a_lesson(notebook(page, "start")), "answers without exercises"
+
+
 def test_bad_names_are_seen():
     for name in ("3_shapes", "shapes", "03_Shapes", "03_a.b.c", "03_forms"):
         assert check.name_is_module(notebook(good_cells(), name))
+
+
+def test_an_equation_is_one_word():
+    assert check.words("Let $a + b = c$ hold: $$x =\n \\frac{1}{2}$$ and go on.") == 7
 
 
 def test_missing_answers_are_seen():
@@ -360,5 +391,5 @@ def test_every_rule_for_repositories_has_a_bad_one():
 
 
 def test_check_names_every_rule_once(good):
-    rules = [check.cells_parse, *check.CHAPTER, *check.EVERY, *check.REPOSITORY]
+    rules = [check.cells_parse, *check.CHAPTER, *check.PAGE, *check.EVERY, *check.REPOSITORY]
     assert list(check.check(good)) == [rule.__name__ for rule in rules]

@@ -486,7 +486,7 @@ def test_every_command_reads_a_palette_as_labels_and_refuses_jpg(door, lab, tmp_
     line = DOORS[door].format(lab=lab, labels="lossy", out=tmp_path / "lossy")
     assert main(line.split()) == 2
     said = capfd.readouterr().err.splitlines()[-1]
-    assert "m000.jpg: labels packed as JPEG" in said and "PNG" in said, said
+    assert "m000.jpg: labels compressed as JPEG" in said and "PNG" in said, said
 
 
 def test_check_and_score_read_a_palette_and_refuse_jpeg(lab, tmp_path, capfd):
@@ -508,9 +508,9 @@ def test_check_and_score_read_a_palette_and_refuse_jpeg(lab, tmp_path, capfd):
     assert scores.TRA == scores.DET == scores.IDF1 == 1
     assert "unreadable" in {defect.kind for defect in check(bad)}
     assert main(["check", str(bad)]) == 1
-    assert "packed as JPEG" in capfd.readouterr().out
+    assert "compressed as JPEG" in capfd.readouterr().out
     assert main(["score", str(truth), str(bad)]) == 2
-    assert "packed as JPEG" in capfd.readouterr().err
+    assert "compressed as JPEG" in capfd.readouterr().err
 
 
 def test_track_movie_takes_labels_as_the_command_does(tmp_path, heard):

@@ -20,7 +20,7 @@ SETTINGS = [(1, 3, 0.3), (1, 1, 0.1), (3, 2, 0.5), (0, 0, 0.3)]
 
 
 def compare(cells, max_age, min_hits, iou_threshold):
-    "Run both over the table; return the number of rows put out."
+    "Run both over the table; return the number of rows reported."
     ours, peer = (
         Sort.reference(max_age, min_hits, iou_threshold),
         peer_sort.PeerSort(max_age, min_hits, iou_threshold),

@@ -21,6 +21,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 # the bounds of a chapter
+LINE = 100  # columns of code that the box of a page holds
 CELL_LINES = 40
 EXPORTED_LINES = 500
 DOCSTRING_LINES = 7
@@ -31,7 +32,7 @@ SECTIONS = (2, 5)
 EXERCISES = (3, 5)
 ASSERTIONS = (8, 1000)
 NOTEBOOK_KB = 900
-ALL_KB = 12_000
+ALL_KB = 16_000
 PUBLIC_NAMES = 250  # of all modules together
 CLOSING = ["Putting it together", "Summary", "Exercises", "References"]
 LEFT_OUT = {
@@ -44,6 +45,7 @@ LEFT_OUT = {
 }  # folders that are made, not kept
 COMES_WITH = {
     "ipython": "ipywidgets",
+    "matplotlib-inline": "ipywidgets",
     "nbformat": "nbconvert",
     "nbclient": "nbconvert",
     "pyyaml": "nbdev",
@@ -123,6 +125,10 @@ class Cell:
         )
 
 
+def is_appendix(title):
+    return title.startswith("Appendix: ")
+
+
 @dataclass
 class Notebook:
     path: Path  # relative to the repository
@@ -151,6 +157,17 @@ class Notebook:
 
     @property
     def headings(self):
+        "(cell, title) of the sections; the appendices have their own."
+        return [(index, title) for index, title in self._titles if not is_appendix(title)]
+
+    @property
+    def lesson(self):
+        "The cells before the first appendix."
+        ends = [index for index, title in self._titles if is_appendix(title)]
+        return self.cells[: min(ends, default=len(self.cells))]
+
+    @property
+    def _titles(self):
         return [
             (cell.index, title.strip())
             for cell in self.cells
@@ -184,6 +201,17 @@ class Repository:
         return found
 
     @cached_property
+    def pages(self):
+        "Pages without a number and without a module, besides the front page."
+        found = [
+            read_notebook(p, self.root) for p in sorted((self.root / "nbs").glob("[a-z]*.ipynb"))
+        ]
+        answers = {nb.path.name: nb for nb in self.answers}
+        for nb in found:
+            nb.answers = answers.get(nb.path.name)
+        return [nb for nb in found if nb.path.stem != "index"]
+
+    @cached_property
     def answers(self):
         return [
             read_notebook(p, self.root)
@@ -213,11 +241,19 @@ def title_and_question(nb):
 
     The second says what will be built; then there is a picture.
     """
+    said = starts_well(nb, f"{nb.path.stem[:2]} ")
+    start = nb.headings[0][0] if nb.headings else len(nb.cells)
+    if not any(cell.figures for cell in nb.cells[:start]):
+        said += ["no picture before the first section"]
+    return said
+
+
+def starts_well(nb, number=""):  # number: "42 " of chapter 42, nothing of a page without one
+    "Return complaints about the first cell (title and question) and the second (what it is for)."
     first, second = nb.cells[0], nb.cells[1] if len(nb.cells) > 1 else None
     lines = [line for line in first.source.splitlines() if line.strip()]
-    number = nb.path.stem[:2]
-    if first.kind != "markdown" or not lines or not lines[0].startswith(f"# {number} "):
-        return [f"the first cell does not begin with '# {number} Title'"]
+    if first.kind != "markdown" or not lines or not lines[0].startswith(f"# {number}"):
+        return [f"the first cell does not begin with '# {number}Title'"]
     said = []
     if len(lines) < 2 or not re.fullmatch(r"> .*\?", lines[1].strip()):
         said += ["no '> question?' under the title"]
@@ -228,9 +264,6 @@ def title_and_question(nb):
         ]
     if second is None or second.kind != "markdown" or second.source.startswith("#"):
         said += ["the second cell does not say what will be built"]
-    start = nb.headings[0][0] if nb.headings else len(nb.cells)
-    if not any(cell.figures for cell in nb.cells[:start]):
-        said += ["no picture before the first section"]
     return said
 
 
@@ -408,6 +441,11 @@ def everything_is_shown(nb):
     return [f"cell {cell.index} is hidden; fold it instead" for cell in hidden]
 
 
+def words(text):
+    "How many words a text has; an equation is one."
+    return len(re.sub(r"\$\$.*?\$\$|\$[^$\n]+\$", "equation", text, flags=re.S).split())
+
+
 def chapter_size(nb):
     "Cells, words, figures, sections, assertions and exported lines keep their bounds."
     own = [title for _, title in nb.headings if title not in CLOSING]
@@ -420,7 +458,7 @@ def chapter_size(nb):
     )
     counts = {
         "cells": (len(nb.cells), CELLS),
-        "words": (sum(len(c.source.split()) for c in nb.cells if c.kind == "markdown"), WORDS),
+        "words": (sum(words(c.source) for c in nb.lesson if c.kind == "markdown"), WORDS),
         "figures": (sum(cell.figures for cell in nb.cells), FIGURES),
         "sections of its own": (len(own), SECTIONS),
         "assertions": (asserts, ASSERTIONS),
@@ -442,8 +480,54 @@ def chapter_size(nb):
 
 def closing_sections(nb):
     "A chapter ends with Putting it together, Summary, Exercises, References, in this order."
-    found = [title for _, title in nb.headings if title in CLOSING]
-    return [] if found == CLOSING else [f"the last sections are {found}; they should be {CLOSING}"]
+    found = [title for _, title in nb.headings][-len(CLOSING) :]
+    said = [] if found == CLOSING else [f"the last sections are {found}; they should be {CLOSING}"]
+    titles = [title for _, title in nb._titles]
+    first = next((k for k, title in enumerate(titles) if is_appendix(title)), len(titles))
+    if not all(map(is_appendix, titles[first:])):
+        said += ["a section follows an appendix; appendices come last"]
+    return said
+
+
+def opening_says_what_for(nb):
+    "The second cell says what one will be able to do, what it needs, and how long it takes."
+    text = nb.cells[1].source if len(nb.cells) > 1 else ""
+    return [
+        f"the second cell has no line that begins with {words}"
+        for words in ("**You will be able to**", "**You need**", "**Time**")
+        if not re.search("^" + re.escape(words), text, re.M)
+    ]
+
+
+def summary_can_be_said(nb):
+    "The summary is two to four sentences, not a list."
+    text = "\n".join(cell.source for cell in nb.cells if cell.kind == "markdown")
+    found = re.search(r"^## Summary$(.*?)(?=^## |\Z)", text, re.M | re.S)
+    body = found[1].strip() if found else ""
+    sentences = len(re.findall(r"[.!?](?=\s|$)", body))
+    if re.search(r"^\s*[-*] |^\d+\. ", body, re.M) or not 2 <= sentences <= 4:
+        return [f"the summary has {sentences} sentences; asked for are two to four, and no list"]
+    return []
+
+
+LABEL = r"\*\*\d\.\*\* \*(?:Predict|Fix|Build) · \d+ min · (?:easy|medium|hard)\.\* "
+
+
+def exercises_are_labelled(nb):
+    "Each exercise tells its kind, its time and its difficulty."
+    start = next((index for index, title in nb.headings if title == "Exercises"), len(nb.cells))
+    lines = [
+        line
+        for cell in nb.lesson[start:]
+        if cell.kind == "markdown"
+        for line in cell.source.splitlines()
+        if re.match(r"\*\*\d\.\*\*", line)
+    ]
+    return [
+        f"'{line[:40]}…' is not labelled, such as *Predict · 5 min · easy.*"
+        for line in lines
+        if not re.match(LABEL, line)
+    ]
 
 
 def exercises_answered(nb):
@@ -458,7 +542,7 @@ def exercises_answered(nb):
         for cell in nb.code
         if cell.index > start
         for node in cell.walk(ast.FunctionDef)
-        if node.name.startswith("check")
+        if re.fullmatch(r"check_\d+", node.name)
     ]
     said = (
         []
@@ -514,6 +598,21 @@ def real_cells_stand_alone(nb):
         for cell, used, _ in cells
         if "real" not in cell.flags and used & real
     ]
+
+
+# ---- rules for a page without a number
+
+
+def page_is_a_lesson(nb):
+    """A page has title and question; where it has exercises, checks, answers and a link to them.
+
+    It exports nothing.
+    """
+    said = starts_well(nb) + real_cells_stand_alone(nb) + everything_is_shown(nb)
+    said += [f"cell {cell.index} exports code; that is for chapters" for cell in nb.exported]
+    if any(title == "Exercises" for _, title in nb.headings) or nb.answers is not None:
+        said += exercises_answered(nb)
+    return said
 
 
 # ---- rules for every notebook
@@ -668,7 +767,7 @@ def no_orphan_answers(repo):
     return [
         f"{nb.path}: no such chapter"
         for nb in repo.answers
-        if nb.path.name not in {c.path.name for c in repo.chapters}
+        if nb.path.name not in {c.path.name for c in repo.chapters + repo.pages}
     ]
 
 
@@ -702,7 +801,7 @@ def answers_are_linked(repo):
     "Every chapter leads to the notebook with the answers to its exercises."
     return [
         f"{nb.path}: no link to solutions/{nb.path.name}"
-        for nb in repo.chapters
+        for nb in repo.chapters + repo.pages
         if nb.answers is not None
         and not any(f"(solutions/{nb.path.name})" in c.source for c in nb.cells if c.kind != "code")
     ]
@@ -839,9 +938,13 @@ CHAPTER = [
     everything_is_shown,
     chapter_size,
     closing_sections,
+    opening_says_what_for,
+    summary_can_be_said,
+    exercises_are_labelled,
     exercises_answered,
     real_cells_stand_alone,
 ]
+PAGE = [page_is_a_lesson]
 EVERY = [
     cells_are_short,
     directives_are_yaml,
@@ -877,6 +980,7 @@ def check(root=ROOT):
     if result["cells_parse"]:
         return result
     result |= {rule.__name__: run(rule, repo.chapters) for rule in CHAPTER}
+    result |= {rule.__name__: run(rule, repo.pages) for rule in PAGE}
     result |= {rule.__name__: run(rule, repo.notebooks) for rule in EVERY}
     return result | {rule.__name__: rule(repo) for rule in REPOSITORY}
 

@@ -38,8 +38,9 @@ ENV = {
     "PYTHONDONTWRITEBYTECODE": "1",
 }
 LIMIT = 600  # seconds after which a notebook is taken to hang
-WORKERS = 2  # notebooks at a time
-COVERAGE = ["-m", "coverage", "run", "--parallel-mode", f"--rcfile={ROOT / 'tools/coverage.ini'}"]
+WORKERS = 2  # notebooks, and files of tests, at a time
+SETTINGS = ROOT / "tools/coverage.ini"
+COVERAGE = ["-m", "coverage", "run", "--parallel-mode", f"--rcfile={SETTINGS}"]
 
 
 def run(*command, cwd=ROOT, env=ENV, **options):
@@ -139,7 +140,7 @@ def notebooks(only=None):
         return f"{nb.path}  {time.time() - begin:.1f} s", worked, said
 
     repository = check.Repository()
-    chapters = [nb for nb in repository.chapters if touched(nb)]
+    chapters = [nb for nb in repository.pages + repository.chapters if touched(nb)]
     alone = [nb for nb in repository.notebooks if nb.path.stem == "index" and touched(nb)]
     fed = 0
     with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
@@ -186,9 +187,11 @@ def pytest(only=None):
         if not worked:
             return
         env = {**ENV, "PYTHONPATH": str(target), "CELLTRACK_INSTALLED": str(target)}
-        env["COVERAGE_FILE"] = str(ROOT / ".coverage")
+        env["COVERAGE_FILE"] = str(ROOT / ".coverage.pytest")
         options = ["-q", "--tb=short", "-p", "no:cacheprovider", f"--junitxml={report}"]
-        worked, said = run(*COVERAGE, "-m", "pytest", *options, *tests, cwd=folder, env=env)
+        options += ["-n", WORKERS, "--dist", "loadfile"]  # the files of tests, WORKERS at a time
+        options += ["--cov=celltrack", f"--cov-config={SETTINGS}", "--cov-report="]
+        worked, said = run("-m", "pytest", *options, *tests, cwd=folder, env=env)
         if not report.exists():
             yield "pytest", False, said
             return
@@ -198,7 +201,7 @@ def pytest(only=None):
 
 def coverage():
     "Print how much of the package the notebooks and the tests ran through."
-    settings = f"--rcfile={ROOT / 'tools/coverage.ini'}"
+    settings = f"--rcfile={SETTINGS}"
     run("-m", "coverage", "combine", settings)
     worked, said = run("-m", "coverage", "report", settings, "--skip-covered", "--sort=cover")
     (ROOT / ".coverage").unlink(missing_ok=True)
@@ -208,7 +211,9 @@ def coverage():
 
 def docs():
     worked, said = run("tools/docs.py", timeout=2 * LIMIT)
-    lines = said.splitlines()[-1:] if worked else said.splitlines()
+    lines = said.splitlines()
+    if worked:
+        lines = [line for line in lines if line.startswith("skipped: ")] + lines[-1:]
     yield "docs", worked, "".join(f"    {line}\n" for line in lines)
 
 

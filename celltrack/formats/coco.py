@@ -34,7 +34,8 @@ from celltrack.labels import (
 from ..movie import InputError, Movie, atomic, contrast, contrast_limits, short_name
 from ..tracks import Tracks, check_cells, make_lineage
 
-# %% ../../nbs/11_formats.coco.ipynb #c010
+# %% ../../nbs/11_formats.coco.ipynb #c012
+#| code-fold: true
 COURSE = {"cell_id", "time_of_division", "time_of_death"}
 STANDARD = {"track_id", "instance_id", "segmentation"}
 CATEGORIES = {1: "living", 2: "dead"}
@@ -65,7 +66,8 @@ def find_dialect(
 def _leaves_picture(low, extent, size):  # (n, 2) each, x first
     return bool(((low < -1) | (low + extent > size + 1)).any())
 
-# %% ../../nbs/11_formats.coco.ipynb #c013
+# %% ../../nbs/11_formats.coco.ipynb #c015
+#| code-fold: true
 NEEDED = {"images": ("id", "file_name"), "annotations": ("image_id", "bbox")}
 
 
@@ -84,7 +86,8 @@ def load_json(path: str | Path) -> tuple[Path, dict]:  # the JSON file, or the f
         raise InputError(f"{path}: no images, and so nothing to read. Is it the right file?")
     return path, data
 
-# %% ../../nbs/11_formats.coco.ipynb #c015
+# %% ../../nbs/11_formats.coco.ipynb #c016
+#| code-fold: true
 def whole_number(
     where: str,  # for the message
     row: dict,
@@ -100,7 +103,7 @@ def whole_number(
         raise InputError(f"{where}.{key} is {reprlib.repr(row[key])}. Give a whole number")
     return int(row[key])
 
-# %% ../../nbs/11_formats.coco.ipynb #c018
+# %% ../../nbs/11_formats.coco.ipynb #c017
 def image_table(path: Path, images: list[dict], folder: Path, told: bool) -> pd.DataFrame:
     """Return a table of images: id, video, number, file, height, width, frame, path.
 
@@ -137,11 +140,12 @@ def find_images(folder: Path, files: pd.Series) -> list[str | None]:
     "Return the path of each file: as named, or by its last part in the folder or its images."
     last = files.str.rsplit("/", n=1).str[-1]
     names = [files, last, "images/" + last] if last.is_unique else [files]
-    ways = zip(*names, strict=True)
-    paths = [[str(folder / name) for name in way] for way in ways]
-    return [next(filter(os.path.isfile, way), None) for way in paths]
+    choices = zip(*names, strict=True)
+    paths = [[str(folder / name) for name in choice] for choice in choices]
+    return [next(filter(os.path.isfile, choice), None) for choice in paths]
 
-# %% ../../nbs/11_formats.coco.ipynb #c019
+# %% ../../nbs/11_formats.coco.ipynb #c018
+#| code-fold: true
 def frame_numbers(path: Path, table: pd.DataFrame) -> pd.Series:  # number (NaN: none), video, file
     "Return the number of each image; by name where no image of its video has one."
     number = pd.to_numeric(table.number)
@@ -177,7 +181,8 @@ def _check_frames(path, table):
             f"{gap['max'].iloc[0]}. Give one for each"
         )
 
-# %% ../../nbs/11_formats.coco.ipynb #c021
+# %% ../../nbs/11_formats.coco.ipynb #c019
+#| code-fold: true
 FIELDS = {  # our column: keys of an annotation, the first that it has
     "id": ["image_id"],
     "name": ["cell_id", "track_id", "instance_id"],
@@ -212,7 +217,8 @@ def annotation_table(path: Path, annotations: list[dict], images: pd.DataFrame) 
         )
     return table.join(images.set_index("id")[["video", "frame"]], on="id")
 
-# %% ../../nbs/11_formats.coco.ipynb #c022
+# %% ../../nbs/11_formats.coco.ipynb #c020
+#| code-fold: true
 def annotation_row(where: str, row: dict) -> dict:
     "Return the `FIELDS` and the box of an annotation; `InputError` for a box that is none."
     box = row["bbox"]
@@ -227,7 +233,8 @@ def annotation_row(where: str, row: dict) -> dict:
     fields = {k: whole_number(where, row, keys, limit=limits[k]) for k, keys in FIELDS.items()}
     return fields | dict(zip(SIDES, map(float, box), strict=True))
 
-# %% ../../nbs/11_formats.coco.ipynb #c023
+# %% ../../nbs/11_formats.coco.ipynb #c021
+#| code-fold: true
 def names_in(path: Path, data: dict, kind: str) -> dict:  # videos or categories
     "Return {id: name} of the rows that have both."
     rows = data.get(kind)
@@ -237,7 +244,8 @@ def names_in(path: Path, data: dict, kind: str) -> dict:  # videos or categories
         if isinstance(row, dict) and isinstance(row.get("id"), int) and row.get("name")
     }
 
-# %% ../../nbs/11_formats.coco.ipynb #c024
+# %% ../../nbs/11_formats.coco.ipynb #c022
+#| code-fold: true
 def count_from_one(table: pd.DataFrame) -> pd.DataFrame:
     "Return the annotations with names from 1, where those of the file count from 0."
     zero = table[table.name == 0]
@@ -259,8 +267,8 @@ def all_named(path: Path, table: pd.DataFrame, video: str) -> bool:
         )
     return bool(named.any())
 
-# %% ../../nbs/11_formats.coco.ipynb #c027
-#| code-fold: false
+# %% ../../nbs/11_formats.coco.ipynb #c024
+#| code-fold: true
 class Video(NamedTuple):
     "One video of a COCO-like file."
 
@@ -269,7 +277,7 @@ class Video(NamedTuple):
     cells: pd.DataFrame  # frame, label, y, x, box, area, category
     tracks: Tracks | None  # None where cells have no names; with `labels` where there are masks
 
-# %% ../../nbs/11_formats.coco.ipynb #c028
+# %% ../../nbs/11_formats.coco.ipynb #c025
 def read_coco(
     path: str | Path,  # the JSON file, or the folder that holds annotations.json
     dialect: str = "auto",  # course, standard; auto: found out
@@ -302,7 +310,8 @@ def read_coco(
         videos.append(one_video(name, movie, rows, annotations, path))
     return videos
 
-# %% ../../nbs/11_formats.coco.ipynb #c029
+# %% ../../nbs/11_formats.coco.ipynb #c026
+#| code-fold: true
 def dialect_of(path: Path, data: dict, table: pd.DataFrame, images: pd.DataFrame) -> str:
     "Return the dialect of a file, as `find_dialect` finds it; standard where nothing is annotated."
     if table.empty:
@@ -311,7 +320,8 @@ def dialect_of(path: Path, data: dict, table: pd.DataFrame, images: pd.DataFrame
     sizes = dict(zip(images.id, sides.itertuples(index=False, name=None), strict=True))
     return find_dialect([data["annotations"][k] for k in table.row], sizes, path)
 
-# %% ../../nbs/11_formats.coco.ipynb #c030
+# %% ../../nbs/11_formats.coco.ipynb #c027
+#| code-fold: true
 def one_video(name, movie, images, table, path):  # movie may be None
     "Return the Video of some rows of the tables of images (in order) and annotations."
     where = f"{path}, {name}"
@@ -344,7 +354,8 @@ def movie_of(images, name, where, axes, channel):
         )
     return None
 
-# %% ../../nbs/11_formats.coco.ipynb #c032
+# %% ../../nbs/11_formats.coco.ipynb #c028
+#| code-fold: true
 def named_tracks(
     cells: pd.DataFrame,
     table: pd.DataFrame,  # of their annotations, in the same order
@@ -370,7 +381,8 @@ def _given(table, column):  # {name: value} where there is one
     there = table[table[column] >= 0]
     return dict(zip(there.name, there[column], strict=True))
 
-# %% ../../nbs/11_formats.coco.ipynb #c034
+# %% ../../nbs/11_formats.coco.ipynb #c029
+#| code-fold: true
 def decode_masks(
     shape: tuple[int, int], count: int, table: pd.DataFrame, label: pd.Series, path: Path
 ) -> Masks:
@@ -386,7 +398,8 @@ def decode_masks(
             raise InputError(f"{where}: no pixel of the picture. Remove the annotation")
     return Masks(count, shape, table.frame, label, codes)
 
-# %% ../../nbs/11_formats.coco.ipynb #c035
+# %% ../../nbs/11_formats.coco.ipynb #c030
+#| code-fold: true
 LARGEST = 2**28  # pixels of a picture
 
 
@@ -413,7 +426,7 @@ def picture_shape(
     height, width = map(int, sides)
     return height, width
 
-# %% ../../nbs/11_formats.coco.ipynb #c037
+# %% ../../nbs/11_formats.coco.ipynb #c034
 def write_coco(
     folder: str | Path,  # new, or replaced as a whole: annotations.json and JPG frames
     videos: Any,  # [(Movie, Tracks)], or one such pair
@@ -443,7 +456,8 @@ def write_coco(
             data["annotations"] += annotation_rows(tracks, rows, data, dialect, parents)
         (new / "annotations.json").write_text(json.dumps(data), encoding="utf-8")
 
-# %% ../../nbs/11_formats.coco.ipynb #c038
+# %% ../../nbs/11_formats.coco.ipynb #c035
+#| code-fold: true
 def empty_file() -> dict:
     "Return the content of a file without videos."
     categories = [{"id": k, "name": name} for k, name in CATEGORIES.items()]
@@ -478,9 +492,10 @@ def write_frames(folder: Path, rows: list[dict], movie: Movie, quality: int) -> 
         frame = np.rint(255 * contrast(movie[t], limits)).astype(np.uint8)
         Image.fromarray(frame).save(folder / row["file_name"], "JPEG", quality=quality)
 
-# %% ../../nbs/11_formats.coco.ipynb #c040
+# %% ../../nbs/11_formats.coco.ipynb #c037
+#| code-fold: true
 def course_row(cell: Any, track: Any) -> dict:  # a row of cells and of the lineage, as named tuples
-    "Return what the course's dialect says of a cell: box by its centre, and the times of its end."
+    "Return what the Cologne dialect says of a cell: box by its centre, and the times of its end."
     width, height = cell.x1 - cell.x0, cell.y1 - cell.y0
     return {
         "bbox": [cell.x0 + width / 2, cell.y0 + height / 2, width, height],
@@ -503,7 +518,7 @@ def standard_row(cell: Any, code: dict | None) -> dict:  # code: packed run leng
         row |= {"segmentation": code, "area": float(rle.area(code))}
     return row
 
-# %% ../../nbs/11_formats.coco.ipynb #c042
+# %% ../../nbs/11_formats.coco.ipynb #c039
 def annotation_rows(
     tracks: Tracks,
     images: list[dict],  # of the video, one per frame
@@ -544,8 +559,8 @@ def is_dead(cell: Any, track: Any) -> bool:
         return cell.category == "dead"
     return track.fate == "died" and track.end == cell.frame
 
-# %% ../../nbs/11_formats.coco.ipynb #c044
-#| code-fold: false
+# %% ../../nbs/11_formats.coco.ipynb #c065
+#| code-fold: true
 def read_coco_tracks(path: str | Path) -> Tracks:  # a JSON file or its folder, of one video
     "Return the Tracks of a COCO-like file; `InputError` where it holds several videos or no names."
     videos = read_coco(path)

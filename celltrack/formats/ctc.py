@@ -44,6 +44,7 @@ def numbered_files(
     return table.astype({"frame": int, "z": int})[["path", "kind", "frame", "z"]]
 
 # %% ../../nbs/10_formats.ctc.ipynb #c013
+#| code-fold: true
 def label_movie(
     files: pd.DataFrame,  # as `numbered_files` returns
     spacing: Sequence[float] | None = None,
@@ -55,6 +56,7 @@ def label_movie(
     return Movie(frames, name, spacing, interval or 1.0, int(files.frame.iloc[0]))
 
 # %% ../../nbs/10_formats.ctc.ipynb #c014
+#| code-fold: true
 def mask_files(folder: str | Path, **told: Any) -> pd.DataFrame:  # channel, files
     "Return a table of the label images of a folder or its SEG: CTC names, else numbered images."
     folder = Path(folder)
@@ -110,7 +112,8 @@ def read_masks(
         raise InputError(f"{files.path.iloc[-1]}: a single slice. Read it with open_sequence")
     return label_movie(files, spacing, interval), files.frame.to_numpy()
 
-# %% ../../nbs/10_formats.ctc.ipynb #c021
+# %% ../../nbs/10_formats.ctc.ipynb #c020
+#| code-fold: true
 @dataclass
 class AnnotatedImage:
     "One annotated image: `frame` is the number in its name, `z` its slice (None: a whole frame)."
@@ -145,8 +148,8 @@ class AnnotatedImage:
             )
         return image[self.z]
 
-# %% ../../nbs/10_formats.ctc.ipynb #c022
-#| code-fold: false
+# %% ../../nbs/10_formats.ctc.ipynb #c021
+#| code-fold: true
 def annotated_images(
     files: pd.DataFrame,  # path, frame (number of the file), z (-1: the whole frame)
 ) -> list[AnnotatedImage]:
@@ -155,8 +158,8 @@ def annotated_images(
     rows = enumerate(zip(files.frame, files.z, strict=True))
     return [AnnotatedImage(int(f), None if z < 0 else int(z), paths, i) for i, (f, z) in rows]
 
-# %% ../../nbs/10_formats.ctc.ipynb #c029
-#| code-fold: false
+# %% ../../nbs/10_formats.ctc.ipynb #c028
+#| code-fold: true
 @dataclass
 class Defect:
     "One thing wrong with files: kind, sentence, frame (file number) and track where it has them."
@@ -169,14 +172,16 @@ class Defect:
     def __str__(self):
         return f"{self.kind}: {self.text}"
 
-# %% ../../nbs/10_formats.ctc.ipynb #c030
+# %% ../../nbs/10_formats.ctc.ipynb #c029
+#| code-fold: true
 def _defects(kind, rows, text):  # a table, one defect per row; the sentence with {columns}
     return [
         Defect(kind, text.format(**row), row.get("frame"), row.get("track"))
         for row in rows.to_dict("records")
     ]
 
-# %% ../../nbs/10_formats.ctc.ipynb #c032
+# %% ../../nbs/10_formats.ctc.ipynb #c030
+#| code-fold: true
 LINE = re.compile(r"\s*-?\d{1,9}" + r"\s+-?\d{1,9}" * 3 + r"\s*", re.ASCII)
 
 
@@ -197,7 +202,8 @@ def read_table(path: str | Path) -> tuple[pd.DataFrame, list[Defect]]:
     values = np.array(rows, int).reshape(-1, 4)
     return pd.DataFrame(values, columns=["track", "start", "end", "parent"]), defects
 
-# %% ../../nbs/10_formats.ctc.ipynb #c035
+# %% ../../nbs/10_formats.ctc.ipynb #c033
+#| code-fold: true
 SENTENCES = {
     "label": "track {track}. Labels count from 1",
     "twice": "track {track} has more than one line",
@@ -231,7 +237,8 @@ def table_defects(
     found = [_defects(kind, rows, f"{where}: {SENTENCES[kind]}") for kind, rows in broken.items()]
     return [defect for defects in found for defect in defects]
 
-# %% ../../nbs/10_formats.ctc.ipynb #c036
+# %% ../../nbs/10_formats.ctc.ipynb #c034
+#| code-fold: true
 def span_defects(lines: pd.DataFrame, present: pd.DataFrame, lost: np.ndarray) -> dict:
     "Return {kind: rows} of lines and masks that disagree about the frames of a track."
     cells = present.sort_values(["label", "frame"]).rename(columns={"label": "track"})
@@ -262,7 +269,8 @@ def parent_defects(lines: pd.DataFrame) -> dict:
     pair = child[known & ~own].merge(ends, on="parent")
     return {"self": child[own], "parent": child[~known], "late": pair[pair.stop >= pair.start]}
 
-# %% ../../nbs/10_formats.ctc.ipynb #c039
+# %% ../../nbs/10_formats.ctc.ipynb #c038
+#| code-fold: true
 def file_defects(
     files: pd.DataFrame,  # as `numbered_files` returns, of one kind
     expected: np.ndarray | None = None,  # numbers that should be there; None: first to last
@@ -290,7 +298,8 @@ def runs_of(numbers: np.ndarray) -> list[np.ndarray]:
     runs = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
     return [run for run in runs if len(run)]
 
-# %% ../../nbs/10_formats.ctc.ipynb #c040
+# %% ../../nbs/10_formats.ctc.ipynb #c039
+#| code-fold: true
 def scan(
     files: pd.DataFrame,  # as `numbered_files` returns, of one kind
     shape: Sequence[int] | None = None,  # that frames should have; None: as the first
@@ -322,7 +331,7 @@ def scan(
             out.append(Defect("type", text))
     return pd.concat(present, ignore_index=True), lost, out
 
-# %% ../../nbs/10_formats.ctc.ipynb #c041
+# %% ../../nbs/10_formats.ctc.ipynb #c040
 def check(
     folder: str | Path,  # 01_GT, 01_GT/TRA, 01_GT/SEG, 01_ST or 01_RES
     images: str | Path | None = None,  # the movie: numbers and size must agree with it
@@ -341,7 +350,8 @@ def check(
     movie = None if images is None else read_movie(images, **reading)
     return [defect for part in parts for defect in check_part(part, movie)]
 
-# %% ../../nbs/10_formats.ctc.ipynb #c042
+# %% ../../nbs/10_formats.ctc.ipynb #c041
+#| code-fold: true
 def check_part(folder: Path, movie: Movie | None) -> list[Defect]:
     "Return the defects of one folder of masks, with the table in it."
     files = numbered_files(folder)
@@ -362,7 +372,8 @@ def check_part(folder: Path, movie: Movie | None) -> list[Defect]:
     unread = np.union1d(missing, lost)
     return numbering + out + defects + table_defects(rows, present, unread, path)
 
-# %% ../../nbs/10_formats.ctc.ipynb #c048
+# %% ../../nbs/10_formats.ctc.ipynb #c047
+#| code-fold: true
 def track_folder(folder: str | Path) -> tuple[Path, Path, str]:  # 01_GT, 01_GT/TRA or 01_RES
     "Return (folder, path of the track table, kind of its masks) of a tracking truth or result."
     folder = Path(folder)
@@ -380,7 +391,7 @@ def _refuse(defects, folder, advice):
     if defects:
         raise InputError(f"{defects[0]} (defects in {folder}: {len(defects)}). {advice}")
 
-# %% ../../nbs/10_formats.ctc.ipynb #c049
+# %% ../../nbs/10_formats.ctc.ipynb #c048
 def read_ctc(
     folder: str | Path,  # 01_GT, 01_GT/TRA or 01_RES
     spacing: Sequence[float] | None = None,  # µm per pixel along each axis
@@ -407,7 +418,8 @@ def read_ctc(
     lineage = make_lineage(cells, possible_parents(cells, table), labels)
     return Tracks(cells, lineage, labels, max_children=None)
 
-# %% ../../nbs/10_formats.ctc.ipynb #c050
+# %% ../../nbs/10_formats.ctc.ipynb #c049
+#| code-fold: true
 def possible_parents(cells: pd.DataFrame, table: pd.DataFrame) -> dict[int, int]:
     "Return {track: parent} where both have cells, those of the parent earlier."
     spans = cells.groupby("track").frame.agg(["min", "max"])
@@ -417,6 +429,7 @@ def possible_parents(cells: pd.DataFrame, table: pd.DataFrame) -> dict[int, int]
     return dict(zip(known.track.tolist(), known.parent.tolist(), strict=True))
 
 # %% ../../nbs/10_formats.ctc.ipynb #c059
+#| code-fold: true
 def split_gaps(
     tracks: Tracks,
     top: int = 65535,  # the highest label that fits into 16 bits
@@ -449,6 +462,7 @@ def split_gaps(
     return Tracks(cells, lineage, tracks.labels, max_children=None)
 
 # %% ../../nbs/10_formats.ctc.ipynb #c060
+#| code-fold: true
 def parents_of_parts(
     tracks: Tracks, owner: np.ndarray, ids: np.ndarray, continues: np.ndarray
 ) -> np.ndarray:
@@ -463,7 +477,8 @@ def parents_of_parts(
     before = np.append(0, ids)[:-1]
     return np.where(continues, before, np.array(first, int))
 
-# %% ../../nbs/10_formats.ctc.ipynb #c064
+# %% ../../nbs/10_formats.ctc.ipynb #c065
+#| code-fold: true
 def digits_of(movie: Any) -> int:
     "Return how many digits the numbers in a Movie's file names have, at least 3."
     where = getattr(getattr(movie, "frames", None), "where", str)
@@ -490,7 +505,8 @@ def kind_of_file(name: str) -> str:
         return "text"
     return NAME.sub(r"\1", name).lower()
 
-# %% ../../nbs/10_formats.ctc.ipynb #c065
+# %% ../../nbs/10_formats.ctc.ipynb #c066
+#| code-fold: true
 def keep_others(folder: str | Path, names: Iterable[str]) -> None:  # that will be written
     "Raise `InputError` if a new folder of these files would replace one with anything else in it."
     folder = Path(folder).resolve()
@@ -521,7 +537,8 @@ def write_files(
         if table:
             (new / table[0]).write_text(table[1])
 
-# %% ../../nbs/10_formats.ctc.ipynb #c066
+# %% ../../nbs/10_formats.ctc.ipynb #c067
+#| code-fold: true
 def sixteen_bit(
     labels: Iterable[np.ndarray],
     expected: Callable[[int], np.ndarray] | None = None,  # t -> labels that frame t must have
@@ -544,7 +561,7 @@ def sixteen_bit(
             )
         yield frame.astype(np.uint16)
 
-# %% ../../nbs/10_formats.ctc.ipynb #c067
+# %% ../../nbs/10_formats.ctc.ipynb #c068
 def write_masks(
     labels: Any,  # Movie or any sequence of label images
     folder: str | Path,  # e.g. 01_RES; replaced as a whole
@@ -555,7 +572,7 @@ def write_masks(
     "Write one 16-bit label image per frame; `InputError` where a label is too large for it."
     write_files(folder, file_names(labels, name, first, digits), sixteen_bit(labels))
 
-# %% ../../nbs/10_formats.ctc.ipynb #c068
+# %% ../../nbs/10_formats.ctc.ipynb #c069
 def write_ctc(
     tracks: Tracks,  # with labels
     folder: str | Path,  # e.g. 01_RES; replaced as a whole
@@ -583,7 +600,7 @@ def write_ctc(
     names = file_names(labels, TABLES[table], first, digits)
     write_files(folder, names, images, (table, text))
 
-# %% ../../nbs/10_formats.ctc.ipynb #c079
+# %% ../../nbs/10_formats.ctc.ipynb #c073
 def field_of_interest(
     labels: np.ndarray,  # (y, x) or (z, y, x)
     border: int,  # width E of the strip in pixels, along y and x

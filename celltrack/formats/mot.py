@@ -19,6 +19,7 @@ from ..movie import InputError, atomic, short_name
 from ..tracks import Tracks, check_cells, make_lineage
 
 # %% ../../nbs/12_formats.mot.ipynb #c012
+#| code-fold: true
 COLUMNS = ["frame", "track", "left", "top", "width", "height", "confidence", "a", "b", "c"]
 NEEDED = 6  # of the columns
 log = logging.getLogger("celltrack")
@@ -57,6 +58,7 @@ def numbers_of(line: str, where: str) -> list[float]:
     return numbers + [-1.0] * (len(COLUMNS) - len(numbers))
 
 # %% ../../nbs/12_formats.mot.ipynb #c013
+#| code-fold: true
 def check_rows(table: pd.DataFrame, path: str | Path) -> None:
     "Raise `InputError` for the first row that can be no box, with file and line."
     finite = np.isfinite(table[COLUMNS[: NEEDED + 1]]).all(axis=1)
@@ -78,19 +80,20 @@ def _refuse(bad, table, path, text):  # bad: a mask of rows; text with {columns}
         raise InputError(f"{path}, line {row['line']:.0f}: " + text.format(**row))
 
 # %% ../../nbs/12_formats.mot.ipynb #c018
-#| code-fold: false
+#| code-fold: true
 def read_cells(path: str | Path) -> pd.DataFrame:
     "Return the cells of a MOT file: frame from 0, label, y, x, box, area, score; ids are left out."
     return cells_of_rows(read_rows(path))
 
 # %% ../../nbs/12_formats.mot.ipynb #c019
+#| code-fold: true
 def cells_of_rows(rows: pd.DataFrame) -> pd.DataFrame:
     "Return the cells table of `COLUMNS`; labels count in each frame."
     cells = cells_of_boxes(rows.assign(frame=rows.frame.astype(int) - 1))
     return check_cells(cells.assign(score=rows.confidence))
 
 # %% ../../nbs/12_formats.mot.ipynb #c021
-#| code-fold: false
+#| code-fold: true
 def without_ignored(rows: pd.DataFrame, path: str | Path) -> pd.DataFrame:
     "Return the rows of a truth that count: where confidence is a flag, those with 1."
     values = set(rows.confidence)
@@ -106,7 +109,7 @@ def without_ignored(rows: pd.DataFrame, path: str | Path) -> pd.DataFrame:
     )
     return rows[~ignored]
 
-# %% ../../nbs/12_formats.mot.ipynb #c023
+# %% ../../nbs/12_formats.mot.ipynb #c024
 def read_mot(
     path: str | Path,  # a truth or a result
     frames: int | None = None,  # of the movie, to know which tracks end with it
@@ -124,7 +127,7 @@ def read_mot(
         lineage["fate"] = np.where(lineage.end == frames - 1, "ended", "unknown")
     return Tracks(cells, lineage)
 
-# %% ../../nbs/12_formats.mot.ipynb #c024
+# %% ../../nbs/12_formats.mot.ipynb #c025
 def write_mot(
     data: Tracks | pd.DataFrame,  # Tracks, or a cells table (detections: id -1)
     path: str | Path,  # e.g. gt.txt or det.txt

@@ -29,7 +29,7 @@ NETWORKS = {  # kind in a file of weights: "module:class". A new network needs o
     "UNet": "celltrack.segment.unet:UNet",
     "UNet2015": "celltrack.segment.unet:UNet2015",
     "EmbeddingNet": "celltrack.track.reid:EmbeddingNet",
-    "Eyes": "celltrack.track.reid:EmbeddingNet",  # as the weights in the package name it
+    "Eyes": "celltrack.track.reid:EmbeddingNet",  # an older name, in weights of the package
     "ReidNet": "celltrack.track.reid:ReidNet",
     "Published": "celltrack.link.gnn:PublishedNet",
     "LinkNet": "celltrack.link.gnn:LinkNet",
@@ -75,6 +75,7 @@ def find_weights(name: str | Path) -> Path:
     )
 
 # %% ../../nbs/35_learn.store.ipynb #c026
+#| code-fold: true
 HINT = "Give a file that a training of celltrack has written"
 UNREADABLE = (
     LookupError,

@@ -16,7 +16,7 @@ import torch
 from .features import Candidates
 from ..movie import Movie
 
-# %% ../../nbs/51_link.embed.ipynb #c012
+# %% ../../nbs/51_link.embed.ipynb #c014
 def log_one_plus(x, use):  # (n, n), bool (n, n)
     "Return (n,) log(1 + sum of exp(x) where used), without overflow."
     zero = torch.zeros_like(x[:, :1])
@@ -36,7 +36,7 @@ def all_pairs(identity):  # (n,)
     itself = torch.eye(len(identity), dtype=torch.bool, device=identity.device)
     return same & ~itself, ~same
 
-# %% ../../nbs/51_link.embed.ipynb #c015
+# %% ../../nbs/51_link.embed.ipynb #c017
 def mined_pairs(cosine, identity, margin=0.1):  # (n, n), (n,)
     "Return (pull, push): the pairs that still violate the order, as the multi-similarity miner."
     pull, push = all_pairs(identity)
@@ -44,7 +44,7 @@ def mined_pairs(cosine, identity, margin=0.1):  # (n, n), (n,)
     most_other = cosine.masked_fill(~push, -torch.inf).amax(1, keepdim=True)
     return pull & (cosine - margin < most_other), push & (cosine + margin > least_same)
 
-# %% ../../nbs/51_link.embed.ipynb #c016
+# %% ../../nbs/51_link.embed.ipynb #c018
 def multi_similarity_loss(
     margin: float = 0.1,  # ε of the miner
     alpha: float = 2.0,
@@ -60,7 +60,7 @@ def multi_similarity_loss(
 
     return loss
 
-# %% ../../nbs/51_link.embed.ipynb #c034
+# %% ../../nbs/51_link.embed.ipynb #c036
 def link_cosines(
     embedder: Any,  # an Embedder (chapter 44), or anything with .embed(movie, cells, labels)
     movie: Movie,
@@ -68,6 +68,6 @@ def link_cosines(
     links: Candidates,
     labels: Movie | None = None,
 ) -> np.ndarray:
-    "Return (m,) float32 how similar the two cells of each link look, -1 to 1."
+    "Return (m,) float32: the cosine of the embeddings of both cells of each link, -1 to 1."
     e = embedder.embed(movie, cells, labels)
     return (e[links.src] * e[links.dst]).sum(1).astype(np.float32)

@@ -63,7 +63,7 @@ class Candidates(NamedTuple):
         "Frames from the earlier to the later cell."
         return self.frame[self.dst] - self.frame[self.src]
 
-# %% ../../nbs/50_link.features.ipynb #c017
+# %% ../../nbs/50_link.features.ipynb #c018
 def group_min(values, group, n, fill):  # (m,), (m,) group of each, number of groups
     "Return (n,) the smallest value of each group, at most `fill`."
     out = np.full(n, float(fill))
@@ -80,7 +80,7 @@ class MutualLinks(NamedTuple):
     behind: np.ndarray  # (n,) of the frame before
     chain: np.ndarray  # (n,) number of the chain of such links that the cell is in
 
-# %% ../../nbs/50_link.features.ipynb #c018
+# %% ../../nbs/50_link.features.ipynb #c019
 #| code-fold: false
 def mutual_links(links: Candidates) -> MutualLinks:
     "Return which cells of neighbouring frames are each other's nearest, and the chains they form."
@@ -95,8 +95,8 @@ def mutual_links(links: Candidates) -> MutualLinks:
     chain = connected_components(graph, directed=False)[1] if n else np.zeros(0, int)
     return MutualLinks(mutual, nearest, ahead, behind, chain)
 
-# %% ../../nbs/50_link.features.ipynb #c022
-def chain_features(detections, src, dst):  # links with one daughter per mother at most
+# %% ../../nbs/50_link.features.ipynb #c023
+def chain_features(detections, src, dst):  # links; a cell is in at most one on each side
     "Return columns: log of frames since the chain began, until it ends; log of the size change."
     n = len(detections)
     mother, daughter = np.full(n, -1), np.full(n, -1)
@@ -119,7 +119,7 @@ def chain_features(detections, src, dst):  # links with one daughter per mother 
         "size change": np.log(area / usual),
     }
 
-# %% ../../nbs/50_link.features.ipynb #c025
+# %% ../../nbs/50_link.features.ipynb #c026
 def neighbourhood(detections):
     "Return columns: distance to the nearest cell of the frame in sizes; log of 1 + neighbours."
     nearest, around = np.full(len(detections), 5.0), np.zeros(len(detections))
@@ -146,7 +146,7 @@ def segmentation_rates(detections, links, mutual):
     }
     return {name: np.full(n, np.log((x.sum() + 1) / (n + 50))) for name, x in found.items()}
 
-# %% ../../nbs/50_link.features.ipynb #c027
+# %% ../../nbs/50_link.features.ipynb #c028
 NODE_FEATURES = (
     Feature("size", "size"),  # log, against the median of the movie
     Feature("size in frame", "size"),  # log of area, against the median of the frame
@@ -171,7 +171,7 @@ NODE_FEATURES = (
     Feature("division misfit", "size"),  # of the best pair of daughters
 )
 
-# %% ../../nbs/50_link.features.ipynb #c028
+# %% ../../nbs/50_link.features.ipynb #c029
 def node_features(detections, links, mutual):  # Detections, Candidates, MutualLinks
     "Return {name: (n,)}: what is known of each cell, but for the division misfit."
     n, size, frame = len(detections), detections.typical_size, detections.frame
@@ -195,7 +195,7 @@ def node_features(detections, links, mutual):  # Detections, Candidates, MutualL
         **segmentation_rates(detections, links, mutual),
     }
 
-# %% ../../nbs/50_link.features.ipynb #c031
+# %% ../../nbs/50_link.features.ipynb #c032
 def best_rival(value, group, fill=9.0):  # (m,), (m,) group of each; of an item alone in its group
     "Return (m,) the smallest value of another item of the same group."
     order = np.lexsort((value, group))
@@ -230,7 +230,7 @@ def local_flow(detections, links, mutual, k=7):
         flow[rows] = np.median(step[arrived][around], axis=1)
     return flow
 
-# %% ../../nbs/50_link.features.ipynb #c034
+# %% ../../nbs/50_link.features.ipynb #c035
 def sister_pairs(links, chain, late=2):  # Candidates, of MutualLinks; frames
     """Return (one, two): links from one cell to two cells of different chains, each pair once.
 
@@ -261,7 +261,7 @@ def pair_misfit(detections, links, one, two):  # pairs of links
     mother, a, b = (detections.area[k] for k in (links.src[one], links.dst[one], links.dst[two]))
     return np.log((a + b) / mother) ** 2 + np.log(a / b) ** 2
 
-# %% ../../nbs/50_link.features.ipynb #c035
+# %% ../../nbs/50_link.features.ipynb #c036
 #| code-fold: false
 def division_misfit(
     detections: Detections,
@@ -273,7 +273,7 @@ def division_misfit(
     misfit = pair_misfit(detections, links, *pairs)
     return group_min(misfit, links.src[pairs[0]], len(detections), fill)
 
-# %% ../../nbs/50_link.features.ipynb #c038
+# %% ../../nbs/50_link.features.ipynb #c040
 NO_SISTER = {
     "has sister": 0.0,
     "midpoint distance": 2.0,  # from the mother to the common centroid, in sizes
@@ -302,7 +302,7 @@ def pair_geometry(detections, links, one, two, size):  # pairs of links; size of
         "sister distance": row_lengths(a - b) / size[one],
     }
 
-# %% ../../nbs/50_link.features.ipynb #c039
+# %% ../../nbs/50_link.features.ipynb #c041
 def sister_features(detections, links, pairs, rival, size):  # (m,) of links, in sizes; (m,)
     "Return columns as in `NO_SISTER`: what is known of the best sister of each link."
     one, two = np.r_[pairs[0], pairs[1]], np.r_[pairs[1], pairs[0]]
@@ -330,7 +330,7 @@ def sister_features(detections, links, pairs, rival, size):  # (m,) of links, in
         column[one] = found[name]
     return columns
 
-# %% ../../nbs/50_link.features.ipynb #c042
+# %% ../../nbs/50_link.features.ipynb #c044
 #| code-fold: false
 def step_cost(
     detections: Detections,
@@ -349,7 +349,7 @@ def step_cost(
     distance = links.distance**2 / lag / (8 * deviation**2)
     return distance + change + 0.5 * (lag - 1) + late * ((lag > 1) & goes_on[src])
 
-# %% ../../nbs/50_link.features.ipynb #c044
+# %% ../../nbs/50_link.features.ipynb #c046
 EDGE_FEATURES = (
     Feature("distance", "length", True),
     Feature("distance²", "area", True),
@@ -371,7 +371,9 @@ EDGE_FEATURES = (
     Feature("frames after later", "history"),
     Feature("frames after earlier", "history"),
     Feature("lag", "time"),
-    Feature("rival mother", "length", True),  # how much farther the best other one is
+    Feature(
+        "rival mother", "length", True
+    ),  # how much nearer the best other one is (negative: farther)
     Feature("rival daughter", "length", True),
     Feature("mutual", "flag"),
     Feature("cost", "cost"),
@@ -387,7 +389,7 @@ EDGE_FEATURES = (
     Feature("sister axis ratio", "shape"),
 )
 
-# %% ../../nbs/50_link.features.ipynb #c045
+# %% ../../nbs/50_link.features.ipynb #c047
 def edge_features(detections, links, mutual, nodes, pairs, flow):  # of the functions above
     "Return {name: (m,)}: what is known of each link."
     src, dst, lag = links.src, links.dst, links.lag
@@ -425,7 +427,7 @@ def edge_features(detections, links, mutual, nodes, pairs, flow):  # of the func
         **sister_features(detections, links, pairs, rival_mother, size),
     }
 
-# %% ../../nbs/50_link.features.ipynb #c046
+# %% ../../nbs/50_link.features.ipynb #c048
 def overlap_features(earlier, later):  # boxes (m, 3·d)
     "Return columns: IoU, and the shares of the boxes that lie in both."
     common = box_overlap(earlier, later)
@@ -435,17 +437,17 @@ def overlap_features(earlier, later):  # boxes (m, 3·d)
         "share of earlier box": common / box_volume(earlier),
     }
 
-# %% ../../nbs/50_link.features.ipynb #c053
+# %% ../../nbs/50_link.features.ipynb #c056
 LOOK_FEATURE = Feature("look cosine", "look")
 
 
 def edge_columns(count):
-    "Return the Features of an edge table of so many columns: with or without looks."
+    "Return the Features of an edge table of so many columns: with or without appearance."
     return EDGE_FEATURES if count == len(EDGE_FEATURES) else (*EDGE_FEATURES, LOOK_FEATURE)
 
 
-def fit_columns(edges, mean):  # (m, k) of a Described; mean of each column that a network hears
-    "Return the columns that it hears; those that are not known are as on the mean."
+def fit_columns(edges, mean):  # (m, k) of a Described; mean of each column that a network uses
+    "Return the columns that it uses; those that are not known are set to their mean."
     unknown = np.broadcast_to(
         mean[edges.shape[1] :], (len(edges), max(len(mean) - edges.shape[1], 0))
     )
@@ -468,13 +470,13 @@ def look_cosine(embeddings, links):  # unit rows (n, d), Candidates
     "Return (m,) the cosine of the embeddings of both cells of each link."
     return np.einsum("md,md->m", embeddings[links.src], embeddings[links.dst])
 
-# %% ../../nbs/50_link.features.ipynb #c057
+# %% ../../nbs/50_link.features.ipynb #c060
 class Described(NamedTuple):
     "Candidates and what is known of them."
 
     links: Candidates
     nodes: np.ndarray  # (n, 21) float32, as in NODE_FEATURES
-    edges: np.ndarray  # (m, 34) float32, as in EDGE_FEATURES; with looks one more
+    edges: np.ndarray  # (m, 34) float32, as in EDGE_FEATURES; with embeddings one more
 
     def node_table(self, cells: pd.DataFrame) -> pd.DataFrame:
         "Return one row per cell: frame, label, features."
@@ -493,7 +495,7 @@ class Described(NamedTuple):
         table = pd.DataFrame(self.edges, columns=names)
         return pd.concat([*ends, table], axis=1)
 
-# %% ../../nbs/50_link.features.ipynb #c059
+# %% ../../nbs/50_link.features.ipynb #c062
 def link_blocks(links, most=50_000):  # Candidates
     "Return rows of links, about `most` at a time; those from one frame are together."
     frame = links.frame[links.src]
@@ -508,12 +510,12 @@ def of_links(links, mutual, rows):  # Candidates, their MutualLinks
     known = mutual._replace(mutual=mutual.mutual[rows], nearest=mutual.nearest[rows])
     return part, known
 
-# %% ../../nbs/50_link.features.ipynb #c060
+# %% ../../nbs/50_link.features.ipynb #c064
 def describe(
     cells: pd.DataFrame,  # the cells table
     links: Candidates,
     movie: Movie | None = None,  # the Movie whose spacing applies
-    embeddings: np.ndarray | None = None,  # (n, d) unit rows: the looks of the cells
+    embeddings: np.ndarray | None = None,  # (n, d) unit rows, one of each cell
 ) -> Described:
     "Return the features of all cells and links; with embeddings links have one column more."
     check_embeddings(embeddings, len(cells))
@@ -534,13 +536,13 @@ def describe(
     nodes["division misfit"] = misfit
     return Described(links, stack_features(NODE_FEATURES, nodes).astype(np.float32), edges)
 
-# %% ../../nbs/50_link.features.ipynb #c063
+# %% ../../nbs/50_link.features.ipynb #c083
 def feature_scale(tables):  # arrays (n, k)
     "Return (mean, deviation), (k,) each, of several tables together; deviation at least .001."
     x = np.concatenate(tables)
     return x.mean(0), np.maximum(x.std(0), 1e-3)
 
-# %% ../../nbs/50_link.features.ipynb #c066
+# %% ../../nbs/50_link.features.ipynb #c086
 def length_powers(features):  # Features
     "Return by which power of a length each Feature grows: 0, 1, or 2 for an area."
     kinds = {"length": 1.0, "area": 2.0}

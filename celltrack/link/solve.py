@@ -91,7 +91,7 @@ def greedy_links(costs):  # Costs
         chosen.append(k)
     return np.array(chosen, int)
 
-# %% ../../nbs/54_link.solve.ipynb #c019
+# %% ../../nbs/54_link.solve.ipynb #c018
 class IntegerProgram(NamedTuple):
     "Minimise objective · x with equations · x = right_side and 0 ≤ x ≤ upper."
 
@@ -105,7 +105,7 @@ class IntegerProgram(NamedTuple):
     divides: np.ndarray  # variables, one per earlier cell
     exclusive: np.ndarray  # positions in `earlier`: these would disappear and divide at once
 
-# %% ../../nbs/54_link.solve.ipynb #c020
+# %% ../../nbs/54_link.solve.ipynb #c019
 def integer_program(costs, links, n_daughters):  # Costs, rows of links, daughters there already
     "Return the IntegerProgram of some links."
     later, later_of_link = np.unique(costs.dst[links], return_inverse=True)
@@ -142,14 +142,14 @@ def integer_program(costs, links, n_daughters):  # Costs, rows of links, daughte
         np.flatnonzero(costs.disappear[earlier] + costs.divide[earlier] < 0),
     )
 
-# %% ../../nbs/54_link.solve.ipynb #c021
+# %% ../../nbs/54_link.solve.ipynb #c020
 def sparse_matrix(terms, shape):  # (rows, columns, value of all of them), ...
     "Return the csr_array of these entries."
     rows, columns, values = zip(*terms, strict=True)
     entries = np.repeat(values, [len(r) for r in rows])
     return csr_array((entries, (np.concatenate(rows), np.concatenate(columns))), shape)
 
-# %% ../../nbs/54_link.solve.ipynb #c035
+# %% ../../nbs/54_link.solve.ipynb #c027
 def reduced_costs(costs, duals):  # Costs, (n,)
     "Return (m,) what each link costs its daughter when she pays for the place at the mother."
     return costs.link - duals[costs.src]
@@ -164,7 +164,7 @@ def useful_links(costs):
     "Return (m,) whether a link can be in a cheapest lineage."
     return reduced_costs(costs, largest_duals(costs)) < costs.appear[costs.dst]
 
-# %% ../../nbs/54_link.solve.ipynb #c038
+# %% ../../nbs/54_link.solve.ipynb #c029
 def lower_bound(costs, duals):  # Costs, (n,)
     "Return a number below which no lineage can cost; any duals give one, the best are the optimal."
     daughters = costs.appear.copy()
@@ -172,7 +172,7 @@ def lower_bound(costs, duals):  # Costs, (n,)
     mothers = np.minimum(np.minimum(duals, costs.disappear), 2 * duals + costs.divide)
     return float(daughters.sum() + mothers.sum())
 
-# %% ../../nbs/54_link.solve.ipynb #c041
+# %% ../../nbs/54_link.solve.ipynb #c031
 def either_or(program):  # IntegerProgram
     "Return (k, variables) the constraints disappears + divides ≤ 1 of the exclusive cells."
     k = np.arange(len(program.exclusive))
@@ -208,7 +208,7 @@ def solve_whole(program, time_limit):
         options={"time_limit": time_limit},
     )
 
-# %% ../../nbs/54_link.solve.ipynb #c042
+# %% ../../nbs/54_link.solve.ipynb #c032
 def solve_program(program, time_limit):
     "Return (x, duals of the earlier cells, status); (None, None, ...) where there was no time."
     relaxed = solve_relaxed(program, time_limit)
@@ -223,7 +223,7 @@ def solve_program(program, time_limit):
         return None, None, "time limit"
     return whole.x, duals, "integer"
 
-# %% ../../nbs/54_link.solve.ipynb #c044
+# %% ../../nbs/54_link.solve.ipynb #c034
 class Solution(NamedTuple):
     "A lineage and what is known of its cost."
 
@@ -243,7 +243,7 @@ class Solution(NamedTuple):
         "Whether no lineage is cheaper."
         return self.gap <= 1e-6 * max(1.0, abs(self.bound))
 
-# %% ../../nbs/54_link.solve.ipynb #c045
+# %% ../../nbs/54_link.solve.ipynb #c035
 class DualConstraints(NamedTuple):
     "What duals of a cheapest lineage fulfil: low ≤ z ≤ high, z[winner] - z[rival] ≥ difference."
 
@@ -279,7 +279,7 @@ def dual_limits(costs, n_daughters):
     high = np.select([none, one], [np.maximum(largest_duals(costs), low), costs.disappear], two)
     return low, high
 
-# %% ../../nbs/54_link.solve.ipynb #c046
+# %% ../../nbs/54_link.solve.ipynb #c036
 def certified(costs, chosen, duals, status, rounds=500):  # duals that may prove something
     "Return the Solution with the better bound: of these duals, or of those that it implies."
     limits = dual_constraints(costs, chosen)
@@ -295,7 +295,7 @@ def certified(costs, chosen, duals, status, rounds=500):  # duals that may prove
         bound, best = own_bound, own
     return Solution(chosen, best, lineage_cost(costs, chosen), bound, status)
 
-# %% ../../nbs/54_link.solve.ipynb #c047
+# %% ../../nbs/54_link.solve.ipynb #c037
 def window_cuts(costs, links, window_links):  # Costs, useful links, links per window
     "Return the first frames of windows of about equal work, and the frame after the last."
     last = int(costs.frame.max(initial=0)) + 1
@@ -326,7 +326,7 @@ def solve_window(costs, links, n_daughters, end, time_limit):
     duals = costs.disappear[program.earlier]
     return WindowSolution(free[greedy_links(part)], program.earlier, duals, status)
 
-# %% ../../nbs/54_link.solve.ipynb #c049
+# %% ../../nbs/54_link.solve.ipynb #c039
 def solve_lineage(
     costs: Costs,
     window_links: int = 150_000,  # links per window
@@ -364,7 +364,7 @@ def solve_lineage(
         return solution
     return solve_lineage(costs, 2 * window_links, 2 * ahead, time_limit)
 
-# %% ../../nbs/54_link.solve.ipynb #c057
+# %% ../../nbs/54_link.solve.ipynb #c045
 def central_duals(costs, solution, rounds=30):  # Costs, Solution
     "Return duals that prove the Solution as well, with room on all sides where there is any."
     limits = dual_constraints(costs, solution.chosen)
@@ -377,7 +377,7 @@ def central_duals(costs, solution, rounds=30):  # Costs, Solution
     slack = 1e-6 * max(1.0, abs(solution.bound))
     return z if lower_bound(costs, z) >= solution.bound - slack else solution.duals
 
-# %% ../../nbs/54_link.solve.ipynb #c058
+# %% ../../nbs/54_link.solve.ipynb #c046
 #| code-fold: false
 def uncertain_links(costs: Costs, solution: Solution) -> pd.DataFrame:
     """Return a table of the cells and the certainty of their mothers, the least certain first.
@@ -401,7 +401,7 @@ def uncertain_links(costs: Costs, solution: Solution) -> pd.DataFrame:
     table = pd.DataFrame({**found, "margin": cost[second] - best[row]})
     return table.sort_values(["margin", "row"], ignore_index=True)
 
-# %% ../../nbs/54_link.solve.ipynb #c062
+# %% ../../nbs/54_link.solve.ipynb #c050
 def name_cells(cells, table):  # cells table, as `uncertain_links` returns
     "Return the table with frames and labels instead of rows; empty where a cell has no mother."
     named = {}
@@ -412,7 +412,7 @@ def name_cells(cells, table):  # cells table, as `uncertain_links` returns
             named[prefix + name] = pd.Series(values, dtype="Int64").where(rows >= 0)
     return pd.DataFrame(named).assign(margin=table.margin)
 
-# %% ../../nbs/54_link.solve.ipynb #c065
+# %% ../../nbs/54_link.solve.ipynb #c053
 def distance_costs(
     cells: pd.DataFrame,  # the cells table
     movie: Movie | None = None,  # the Movie whose spacing applies
@@ -430,7 +430,7 @@ def distance_costs(
     link = step_cost(detections, links, mutual)
     return Costs(frame, links.src, links.dst, link, newcomer, leaver, divide)
 
-# %% ../../nbs/54_link.solve.ipynb #c067
+# %% ../../nbs/54_link.solve.ipynb #c055
 @dataclass
 class Solver:
     """Linker: the cheapest lineage of the Costs that `costs(cells, movie)` returns.
@@ -471,7 +471,7 @@ class Solver:
         costs.check()
         return certified(costs, greedy_links(costs), largest_duals(costs), "greedy")
 
-# %% ../../nbs/54_link.solve.ipynb #c068
+# %% ../../nbs/54_link.solve.ipynb #c056
 def _solution_notes(cells, costs, solution):
     "Return what is known of a Solution."
     return {
@@ -482,7 +482,7 @@ def _solution_notes(cells, costs, solution):
         "uncertain_links": name_cells(cells, uncertain_links(costs, solution)),
     }
 
-# %% ../../nbs/54_link.solve.ipynb #c079
+# %% ../../nbs/54_link.solve.ipynb #c065
 def probability_costs(found, links):  # LinkProbabilities of chapter 53, Candidates
     "Return the Costs of a network's probabilities; the ends of the movie cost nothing."
     frame = links.frame
@@ -498,14 +498,14 @@ def negative_log(probability):
     "Return what a probability costs; none costs more than that of a millionth."
     return -np.log(np.clip(probability, 1e-6, 1))
 
-# %% ../../nbs/54_link.solve.ipynb #c080
+# %% ../../nbs/54_link.solve.ipynb #c066
 @dataclass
 class GnnCosts:
     "`costs(cells, movie)`: the Costs of a network's probabilities, for `Solver`."
 
     net: Any = "gnn"  # a shipped network, the path of weights, or a LinkNet
     embedder: Any = (
-        None  # for a network that learned with looks: anything with .embed(movie, cells)
+        None  # for a network that learned with appearance: anything with .embed(movie, cells)
     )
 
     def __post_init__(self):
@@ -514,17 +514,19 @@ class GnnCosts:
         self.model = open_link_net(self.net)
 
     def __call__(self, cells: pd.DataFrame, movie: Movie | None = None) -> Costs:
-        "Return the Costs of a cells table, as the network judges its links."
+        "Return the Costs of a cells table, as the network rates its links."
         from celltrack.link.gnn import predict_links
 
         if self.embedder is not None and movie is None:
-            raise InputError("GnnCosts: looks are wanted, but there is no movie. Give it to link()")
+            raise InputError(
+                "GnnCosts: embeddings are wanted, but there is no movie. Give it to link()"
+            )
         embeddings = None if self.embedder is None else self.embedder.embed(movie, cells)
         links = candidate_graph(cells, movie)
         described = describe(cells, links, movie, embeddings)
         return probability_costs(predict_links(self.model, described), links)
 
-# %% ../../nbs/54_link.solve.ipynb #c089
+# %% ../../nbs/54_link.solve.ipynb #c074
 def crop_around(image, y, x, half):
     "Return (part, extent) of an image around a position, for imshow."
     top, left = max(int(y - half), 0), max(int(x - half), 0)
@@ -532,16 +534,17 @@ def crop_around(image, y, x, half):
     bottom, right = top + part.shape[0], left + part.shape[1]
     return part, (left - 0.5, right - 0.5, bottom - 0.5, top - 0.5)
 
-# %% ../../nbs/54_link.solve.ipynb #c090
+# %% ../../nbs/54_link.solve.ipynb #c075
 #| code-fold: false
 def show_uncertain_links(
     movie: Movie,
     tracks: Tracks,  # of a Solver: with notes
     n: int = 6,  # pictures
 ) -> Any:
-    """Return a Figure: the n least certain cells, above each of them the frame before.
+    """Return a Figure: the n least certain cells, above each of them an earlier frame.
 
-    There its mother is marked orange, and the other candidate blue; both may be missing.
+    There rings mark where its mother was (orange) and the other candidate (blue); both may be
+    missing, and of different frames: then the later one is shown. Outside of the image is black.
     """
     from matplotlib.figure import Figure
 
@@ -549,7 +552,7 @@ def show_uncertain_links(
     table = table[table.frame > 0].head(n)
     at = tracks.cells.set_index(["frame", "label"])[["y", "x"]]
     half = 2 * Detections.from_cells(tracks.cells).typical_size
-    figure = Figure((1.6 * max(len(table), 1), 3.4), layout="constrained")
+    figure = Figure((1.6 * max(len(table), 1), 3.8), layout="constrained")
     if len(table) == 0:
         return figure
     axes = figure.subplots(2, len(table), squeeze=False)
@@ -562,17 +565,19 @@ def show_uncertain_links(
         for role, color in (("mother", "C1"), ("other", "C0")):
             if pd.notna(row[f"{role} frame"]):
                 _mark_cell(before, at.loc[row[f"{role} frame"], row[f"{role} label"]], color)
-        before.set_title(f"{row['margin']:.2f}", fontsize=8)
+        frames = " and ".join(str(t) for t in sorted({*known})) or "none"
+        before.set_title(f"margin {row['margin']:.2f}\n{frames} → {row['frame']}", fontsize=11)
     axes[0, 0].set_ylabel("before")
     axes[1, 0].set_ylabel("the cell")
     return figure
 
-# %% ../../nbs/54_link.solve.ipynb #c091
+# %% ../../nbs/54_link.solve.ipynb #c076
 def _show_crop(ax, movie, t, centre, half):
     "Draw frame t around a position; of a volume the brightest of all slices."
     image = np.asarray(movie[t])
     image = image if image.ndim == 2 else image.max(0)
     part, extent = crop_around(image, centre.y, centre.x, half)
+    ax.set_facecolor("k")
     ax.imshow(part, cmap="gray", extent=extent)
     ax.set(xlim=(centre.x - half, centre.x + half), ylim=(centre.y + half, centre.y - half))
     ax.set(xticks=[], yticks=[])

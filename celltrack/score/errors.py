@@ -47,6 +47,7 @@ from celltrack.score.panel import (
 from ..tracks import Tracks, from_links
 
 # %% ../../nbs/26_score.errors.ipynb #c011
+#| code-fold: true
 def repair_reasons(comparison, kind) -> np.ndarray:
     "Return why each operation of a kind is needed: the first of its reasons that holds."
     truth, result = comparison.part(lineages)
@@ -102,6 +103,7 @@ def list_errors(
     return errors.sort_values("owner_cost", ascending=False, kind="stable", ignore_index=True)
 
 # %% ../../nbs/26_score.errors.ipynb #c014
+#| code-fold: true
 def _error_rows(comparison, kind, side, a, b, reason, cost):  # nodes: where the error begins, ends
     truth, result = comparison.part(lineages)
     graph = truth.graph if side == "truth" else result.graph
@@ -118,7 +120,8 @@ def _error_rows(comparison, kind, side, a, b, reason, cost):  # nodes: where the
     }
     return pd.DataFrame(rows)
 
-# %% ../../nbs/26_score.errors.ipynb #c017
+# %% ../../nbs/26_score.errors.ipynb #c018
+#| code-fold: true
 def window(frame, centre, half):  # (y, x) or (z, y, x); (y, x); pixels
     "Return the square about a centre; what lies beyond the edge is 0."
     y, x = (int(k) for k in np.round(centre))
@@ -126,8 +129,15 @@ def window(frame, centre, half):  # (y, x) or (z, y, x); (y, x); pixels
     return np.pad(frame, rims)[..., y : y + 2 * half + 1, x : x + 2 * half + 1]
 
 
+def frames_of(error):  # a row of `list_errors`
+    "Return t-1, t, t+1; of a link over a gap its first frame, one of the gap, and its last."
+    if error.from_frame < error.frame - 1:
+        return error.from_frame, error.from_frame + 1, error.frame
+    return error.frame - 1, error.frame, error.frame + 1
+
+
 def draw_error(axes, error, movie, sides, half):  # (2, 3) axes; a row of `list_errors`; pixels
-    "Draw the frames t-1, t, t+1 of an error: truth above, result below, a cross on its cells."
+    "Draw three frames of an error: truth above, result below, a cross on its cells."
     cells = dict(zip(("truth", "result"), sides, strict=True))[error.side].cells
     position = cells[cells.label > 0].set_index(["frame", "label"])[["y", "x"]]
     at = {
@@ -139,7 +149,7 @@ def draw_error(axes, error, movie, sides, half):  # (2, 3) axes; a row of `list_
     limits = contrast_limits(inside[inside > 0] - 1, 1, 99)
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
-    for t, column in zip(range(error.frame - 1, error.frame + 2), axes.T, strict=True):
+    for t, column in zip(frames_of(error), axes.T, strict=True):
         if not 0 <= t < len(movie):
             continue
         column[0].set_title(f"t={t}", fontsize=7, pad=2)
@@ -151,7 +161,8 @@ def draw_error(axes, error, movie, sides, half):  # (2, 3) axes; a row of `list_
     axes[0, 0].set_ylabel("truth", fontsize=7)
     axes[1, 0].set_ylabel("result", fontsize=7)
 
-# %% ../../nbs/26_score.errors.ipynb #c018
+# %% ../../nbs/26_score.errors.ipynb #c019
+#| code-fold: true
 def draw_tracks(ax, tracks, movie, t, centre, half, limits):
     "Draw a square of one frame, cells in the colours of their tracks."
     from celltrack.show import overlay
@@ -162,8 +173,8 @@ def draw_tracks(ax, tracks, movie, t, centre, half, limits):
     names[now.label] = now.track
     ax.imshow(overlay(window(movie[t], centre, half), names[labels], limits))
 
-# %% ../../nbs/26_score.errors.ipynb #c019
-#| code-fold: false
+# %% ../../nbs/26_score.errors.ipynb #c020
+#| code-fold: true
 def error_gallery(
     movie: Movie | None,  # None: cells are drawn white
     truth: Tracks,  # with labels
@@ -173,7 +184,7 @@ def error_gallery(
     worst: int = 3,  # how many of each kind
     tolerance: int = 1,  # frames by which a division may be early or late
 ) -> dict[str, Figure]:
-    "Return {kind of error: figure} of the worst errors, in frames t-1, t, t+1, with the reason."
+    "Return {kind of error: figure} of the worst errors, in three frames each, with the reason."
     comparison = Comparison(truth, result, overlaps, tolerance=tolerance)
     tables = comparison.overlaps
     labels = truth.labels
@@ -202,7 +213,8 @@ def _draw_errors(errors, movie, sides, half):
         draw_error(part.subplots(2, 3), error, movie, sides, half)
     return figure
 
-# %% ../../nbs/26_score.errors.ipynb #c020
+# %% ../../nbs/26_score.errors.ipynb #c021
+#| code-fold: true
 def _write_pictures(pictures, folder):
     for kind in (*OPERATIONS, "missed division", "invented division"):
         path = folder / f"{kind.replace(' ', '_')}.png"
@@ -211,7 +223,8 @@ def _write_pictures(pictures, folder):
         else:
             path.unlink(missing_ok=True)  # of an earlier result
 
-# %% ../../nbs/26_score.errors.ipynb #c021
+# %% ../../nbs/26_score.errors.ipynb #c022
+#| code-fold: true
 def typical_size(overlaps) -> float:
     "Return the larger of the median sizes of true and found cells, in pixels."
     areas = [
@@ -227,7 +240,7 @@ def save_figure(figure, path):
     with atomic(path) as tmp:
         figure.savefig(tmp, dpi=120)
 
-# %% ../../nbs/26_score.errors.ipynb #c029
+# %% ../../nbs/26_score.errors.ipynb #c031
 def draw_share(items, share, rng):
     "Return a share of the items, drawn at random; a larger share contains a smaller one."
     return rng.permutation(items)[: round(share * len(items))]
@@ -258,7 +271,8 @@ def gaps(truth, share, rng):
     cells = truth.cells.drop(draw_share(inner, share, rng))
     return Tracks(cells, truth.lineage, truth.labels, truth.max_children)
 
-# %% ../../nbs/26_score.errors.ipynb #c030
+# %% ../../nbs/26_score.errors.ipynb #c032
+#| code-fold: true
 def relinked(truth, cells, src, dst, labels=None):  # links between rows; repainted labels
     "Return the Tracks of damaged links; fates come from the true tracks with the same last cell."
     if labels is None:
@@ -276,7 +290,8 @@ def _last_cells(tracks):  # the lineage with the label of each last cell
     last = tracks.cells[["track", "frame", "label"]].rename(columns={"frame": "end"})
     return tracks.lineage.merge(last, "left")
 
-# %% ../../nbs/26_score.errors.ipynb #c032
+# %% ../../nbs/26_score.errors.ipynb #c034
+#| code-fold: true
 def rivals(truth, src, dst, links, once, rng):  # links: positions; once: (n,) keys of cells
     "Return pairs (link, rival), no key twice. A rival ends nearest and goes to an only child."
     frame = truth.cells.frame.to_numpy()
@@ -301,7 +316,8 @@ def simple_links(truth, src, dst):
     frame = truth.cells.frame.to_numpy()
     return np.flatnonzero((np.bincount(src)[src] == 1) & (frame[dst] == frame[src] + 1))
 
-# %% ../../nbs/26_score.errors.ipynb #c033
+# %% ../../nbs/26_score.errors.ipynb #c035
+#| code-fold: true
 def identity_switch(truth, share, rng):
     "Neighbours swap their futures, each track once at most."
     src, dst = truth.links()
@@ -321,7 +337,8 @@ def wrong_parent(truth, share, rng):
     src[i] = src[j]
     return relinked(truth, truth.cells, src, dst)
 
-# %% ../../nbs/26_score.errors.ipynb #c034
+# %% ../../nbs/26_score.errors.ipynb #c036
+#| code-fold: true
 def repainted(labels, paint):  # a label Movie; (frame number, label image) -> label image
     "Return the label Movie whose images pass through `paint` when they are asked for."
     times = range(len(labels))
@@ -358,9 +375,10 @@ def early_division(truth, share, rng):
     links = np.r_[src, before], np.r_[dst, halves]
     return relinked(truth, cells, *links, repainted(truth.labels, paint))
 
-# %% ../../nbs/26_score.errors.ipynb #c035
+# %% ../../nbs/26_score.errors.ipynb #c037
+#| code-fold: true
 def eroded_masks(truth, share, rng):
-    "All cells lose the outer `share` of the way from the outline to their deepest pixel."
+    "Each cell loses its outer pixels: those of a depth below `share` times its largest depth."
 
     def paint(t, image):
         edge = ndimage.maximum_filter(image, 3) != ndimage.minimum_filter(image, 3)
@@ -392,7 +410,7 @@ def invented_cells(truth, share, rng):
     cells = pd.concat([c, added], ignore_index=True)
     return relinked(truth, cells, *truth.links(), repainted(truth.labels, paint))
 
-# %% ../../nbs/26_score.errors.ipynb #c036
+# %% ../../nbs/26_score.errors.ipynb #c038
 DAMAGES: dict[str, Callable] = {
     "identity switch": identity_switch,
     "missed division": missed_division,
@@ -404,7 +422,7 @@ DAMAGES: dict[str, Callable] = {
     "gaps": gaps,
 }
 
-# %% ../../nbs/26_score.errors.ipynb #c037
+# %% ../../nbs/26_score.errors.ipynb #c039
 #| code-fold: false
 def damage_tracks(
     truth: Tracks,  # with labels
@@ -421,7 +439,7 @@ def damage_tracks(
         raise InputError("damage: the truth has no labels. Give Tracks(cells, lineage, labels)")
     return DAMAGES[kind](truth, share, np.random.default_rng(seed))
 
-# %% ../../nbs/26_score.errors.ipynb #c052
+# %% ../../nbs/26_score.errors.ipynb #c056
 @dataclass
 class ScoreFiles(MovieOptions):
     "Score results against truth, in one table; several sequences are also averaged and pooled."
@@ -462,7 +480,8 @@ class ScoreFiles(MovieOptions):
         print(text)
         write_scores(self, text, shown, several, ends)
 
-# %% ../../nbs/26_score.errors.ipynb #c053
+# %% ../../nbs/26_score.errors.ipynb #c057
+#| code-fold: true
 def score_folders(command, pair, name):  # a ScoreFiles; folders; of this pair
     "Return the Scores, the counts of tracks and the wrong events of a pair; draw its errors."
     true_tracks, tracks, tables, masks = read_pair(*pair)
@@ -496,7 +515,8 @@ def write_scores(command, text, shown, several, ends):
         intervals = [None] * (len(shown) - 1) + [ends]
         save_figure(dot_plot(shown, intervals), command.picture)
 
-# %% ../../nbs/26_score.errors.ipynb #c054
+# %% ../../nbs/26_score.errors.ipynb #c058
+#| code-fold: true
 def check_options(command):  # a ScoreFiles
     "Raise `InputError` where options cannot be followed, before anything is written."
     check_ranges(command)

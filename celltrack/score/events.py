@@ -66,7 +66,7 @@ class EventMatches(NamedTuple):
 
 # %% ../../nbs/23_score.events.ipynb #c015
 EVENT_COUNTS = ("TP", "FP", "FN", "late", "shift")
-EVENT_KINDS = {  # what the other side does at an event that it has not: goes on, or else
+EVENT_KINDS = {  # kind: why the other side has no such event: its cell goes on, or it does not
     "division": ("goes on as one cell", "ends here"),
     "death": ("goes on", "left or ended"),
     "birth": ("was there before", "entered"),
@@ -128,6 +128,7 @@ def births_and_deaths(tracks, events, frames, margin=0):  # its LineageEvents; o
     return births, np.sort(deaths)
 
 # %% ../../nbs/23_score.events.ipynb #c025
+#| code-fold: true
 def cells_of_nodes(tracks):
     "Return the cells that are nodes of the graph, in its order."
     cells = tracks.cells[tracks.cells.label > 0]
@@ -163,12 +164,13 @@ def at_edge(tracks, cells, margin=0):  # Tracks, rows of its cells, pixels along
         out[rows] |= np.isin(cells.label.to_numpy()[rows], edge_labels(labels[t]))
     return out
 
-
+# %% ../../nbs/23_score.events.ipynb #c026
+#| code-fold: true
 def edge_labels(image):
     "Return the labels on the faces of a label image."
     return np.concatenate([np.unique(np.take(image, (0, -1), axis)) for axis in range(image.ndim)])
 
-# %% ../../nbs/23_score.events.ipynb #c036
+# %% ../../nbs/23_score.events.ipynb #c038
 def match_positions(truth, result, max_distance, spacing=None):  # Tracks; physical units
     "Return nodes (truth, result) of the pairs of each frame within `max_distance`, nearest in sum."
     spacing = default_spacing(truth, result) if spacing is None else spacing
@@ -187,7 +189,8 @@ def match_positions(truth, result, max_distance, spacing=None):  # Tracks; physi
     best = min_cost_matching(found.row, found.col, found.data)
     return found.row[best], found.col[best]
 
-# %% ../../nbs/23_score.events.ipynb #c040
+# %% ../../nbs/23_score.events.ipynb #c041
+#| code-fold: true
 def association_counts(truth, result, matched):  # LineageEvents, single pairs of nodes
     "Return {name: count}: true links, those found, true cells, and those followed best."
     t, r = matched
@@ -221,7 +224,8 @@ def association_values(counts):  # of one movie, or of several added up
         "target effectiveness": ratio(counts["cells followed"], counts["cells"]),
     }
 
-# %% ../../nbs/23_score.events.ipynb #c043
+# %% ../../nbs/23_score.events.ipynb #c045
+#| code-fold: true
 class Events(NamedTuple):
     "What happened to truth and result."
 
@@ -237,7 +241,8 @@ class Events(NamedTuple):
         others = self.other_daughters[::-1]
         return Events(self.result, self.truth, self.matched[::-1], found, others)
 
-# %% ../../nbs/23_score.events.ipynb #c044
+# %% ../../nbs/23_score.events.ipynb #c046
+#| code-fold: true
 def find_events(
     truth, result, overlaps=None, tolerance=1, max_distance=None, spacing=None, margin=0
 ):
@@ -264,7 +269,7 @@ def find_events(
         matched = match_nodes(x.graph, y.graph, overlaps)
     return pair_events((truth, result), (x, y), single_pairs(matched), tolerance, margin)
 
-# %% ../../nbs/23_score.events.ipynb #c045
+# %% ../../nbs/23_score.events.ipynb #c047
 def pair_events(sides, lineages, matched, tolerance, margin):  # (truth, result) of each
     "Return the Events of Tracks whose LineageEvents and single pairs are known."
     x, y = lineages
@@ -284,7 +289,8 @@ def pair_events(sides, lineages, matched, tolerance, margin):  # (truth, result)
         found[kind] = EventMatches(true_nodes, nodes, i[best], j[best], late[best])
     return Events(x, y, matched, found, (x.mothers[p], y.mothers[q]))
 
-# %% ../../nbs/23_score.events.ipynb #c047
+# %% ../../nbs/23_score.events.ipynb #c049
+#| code-fold: true
 def found_events(comparison):
     "Return the Events of a Comparison."
     c = comparison
@@ -324,7 +330,8 @@ def _metrics_of(kind):  # a key of EVENT_KINDS
     if kind == "division":
         yield Metric("division MBC", "neither truth nor result has a division", additive=True)
 
-# %% ../../nbs/23_score.events.ipynb #c048
+# %% ../../nbs/23_score.events.ipynb #c050
+#| code-fold: true
 EVENTS = Family(
     "events",
     tuple(metric for kind in EVENT_KINDS for metric in _metrics_of(kind)),
@@ -333,7 +340,8 @@ EVENTS = Family(
     events_of_tracks,
 )
 
-# %% ../../nbs/23_score.events.ipynb #c049
+# %% ../../nbs/23_score.events.ipynb #c051
+#| code-fold: true
 def count_links(comparison):
     "Return the counts of links of a Comparison."
     matched = single_pairs(comparison.part(matched_nodes))
@@ -351,7 +359,8 @@ def links_of_tracks(comparison, add):
     counts = {"links": links, "links found": links - missing}
     return counts | {"cells": add("truth"), "cells followed": followed}
 
-# %% ../../nbs/23_score.events.ipynb #c050
+# %% ../../nbs/23_score.events.ipynb #c052
+#| code-fold: true
 LINKS = Family(
     "links",
     (
@@ -376,7 +385,7 @@ LINKS = Family(
     links_of_tracks,
 )
 
-# %% ../../nbs/23_score.events.ipynb #c051
+# %% ../../nbs/23_score.events.ipynb #c053
 def score_events(
     truth: Tracks,
     result: Tracks,
@@ -395,7 +404,7 @@ def score_events(
     links = association_counts(e.truth, e.result, e.matched)
     return EVENTS.scores(event_counts(e.found)) + LINKS.scores(links)
 
-# %% ../../nbs/23_score.events.ipynb #c059
+# %% ../../nbs/23_score.events.ipynb #c060
 def event_table(
     truth: Tracks,
     result: Tracks,
@@ -407,8 +416,8 @@ def event_table(
 ) -> pd.DataFrame:
     """Return one row per event: event, outcome (TP, FN, FP), where it happens, reason.
 
-    Columns frame, label, result_frame, result_label. Of a missed event the result's frame is -1
-    and label 0, or those of the cell that covers it; likewise invented ones.
+    Columns frame and label are of the truth, result_frame and result_label of the result. Where
+    one side has no such event, they are those of its cell there, or -1 and 0 if it has no cell.
     """
     e = find_events(truth, result, overlaps, tolerance, max_distance, spacing, margin)
     rows = []
@@ -419,7 +428,7 @@ def event_table(
         rows.append(_event_rows(e, kind, "FP", partner, nodes, reason))
     return pd.concat(rows, ignore_index=True)
 
-# %% ../../nbs/23_score.events.ipynb #c061
+# %% ../../nbs/23_score.events.ipynb #c062
 def _missed(e, kind):  # Events
     "Return nodes of the truth whose event is missed, their partners (-1: none), and the reasons."
     nodes = e.found[kind].missed
@@ -435,7 +444,8 @@ def _missed(e, kind):  # Events
     }
     return nodes, partner, np.select([*rules.values()], [*rules], otherwise)
 
-# %% ../../nbs/23_score.events.ipynb #c062
+# %% ../../nbs/23_score.events.ipynb #c063
+#| code-fold: true
 def _event_rows(e, kind, outcome, a, b, reason):  # Events; nodes of truth and result, -1: none
     x, y = e.truth.graph, e.result.graph
     rows = {

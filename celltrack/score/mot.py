@@ -45,6 +45,7 @@ class DetectionPairs(NamedTuple):
     frames: int  # of the movie
 
 # %% ../../nbs/21_score.mot.ipynb #c012
+#| code-fold: true
 def rows_of_labels(frame, label, overlaps, side):  # (n,) of each cell; "truth" or "result"
     "Return for each frame the cell (0 to n - 1) of each label, -1: none; `InputError`: no pixels."
     labels = [getattr(o, side + "_labels") for o in overlaps]
@@ -68,7 +69,8 @@ def rows_of_labels(frame, label, overlaps, side):  # (n,) of each cell; "truth" 
     ends = np.cumsum([0, *count])
     return [row[a:b] for a, b in zip(ends, ends[1:], strict=False)]
 
-# %% ../../nbs/21_score.mot.ipynb #c014
+# %% ../../nbs/21_score.mot.ipynb #c013
+#| code-fold: true
 def label_pairs(truth, result, overlaps, matching):  # tables of cells; marker or mask
     "Return (i, j, similarity) of all cells that share pixels."
     true_rows = rows_of_labels(truth.frame.to_numpy(), truth.label.to_numpy(), overlaps, "truth")
@@ -82,7 +84,8 @@ def label_pairs(truth, result, overlaps, matching):  # tables of cells; marker o
     known = (i >= 0) & (j >= 0)
     return i[known], j[known], np.concatenate(similarity)[known]
 
-# %% ../../nbs/21_score.mot.ipynb #c017
+# %% ../../nbs/21_score.mot.ipynb #c014
+#| code-fold: true
 MATCHING = ("marker", "mask", "box", "point")
 
 
@@ -96,7 +99,8 @@ def point_pairs(frame, points, other_frame, others, max_distance):  # points (n,
     found = tree.sparse_distance_matrix(other_tree, max_distance, output_type="ndarray")
     return found["i"], found["j"], 1 - found["v"] / max_distance
 
-# %% ../../nbs/21_score.mot.ipynb #c018
+# %% ../../nbs/21_score.mot.ipynb #c015
+#| code-fold: true
 def pair_detections(
     truth: Tracks,
     result: Tracks,
@@ -136,7 +140,8 @@ def pair_detections(
     pairs = i, j, similarity, distance, _possible(similarity, matching, threshold)
     return DetectionPairs(*cells, *pairs, max(frames, default=np.r_[-1, at, to].max() + 1))
 
-# %% ../../nbs/21_score.mot.ipynb #c019
+# %% ../../nbs/21_score.mot.ipynb #c016
+#| code-fold: true
 def check_matching(matching, threshold, max_distance):
     "Raise `InputError` where these options of `pair_detections` cannot be."
     if matching not in MATCHING:
@@ -164,7 +169,8 @@ def _possible(similarity, matching, threshold):
         return similarity > 0.5
     return similarity >= (0 if matching == "point" else threshold)
 
-# %% ../../nbs/21_score.mot.ipynb #c020
+# %% ../../nbs/21_score.mot.ipynb #c017
+#| code-fold: true
 def _boxes(cells, side):  # -> (n, 3·d): centre, low corner, high corner
     axes = [axis for axis in "zyx" if axis in cells]
     columns = [f"{axis}{k}" for k in (0, 1) for axis in axes]
@@ -184,7 +190,8 @@ def _boxes(cells, side):  # -> (n, 3·d): centre, low corner, high corner
         )
     return np.concatenate([(low + high) / 2, low, high], axis=1)
 
-# %% ../../nbs/21_score.mot.ipynb #c026
+# %% ../../nbs/21_score.mot.ipynb #c022
+#| code-fold: true
 def follow_partners(pairs):  # DetectionPairs
     "Return the matched pairs in order of time, one per cell: partners stay, the rest is assigned."
     a = compact_labels(pairs.true_track)[1][pairs.i]  # tracks of each pair, from 1
@@ -216,7 +223,7 @@ def pair_cost(pairs):
     "Return what each pair costs: nearer centres only break ties."
     return 1 - pairs.similarity + 1e-10 * (1 - nearness(pairs))
 
-# %% ../../nbs/21_score.mot.ipynb #c028
+# %% ../../nbs/21_score.mot.ipynb #c024
 class ClearMatching(NamedTuple):
     "The matched pairs of CLEAR-MOT in order of time, and what happened at each (bool)."
 
@@ -229,8 +236,8 @@ class ClearMatching(NamedTuple):
     migrate: np.ndarray  # and this true track is matched for the first time
     resumed: np.ndarray  # found again after misses
 
-# %% ../../nbs/21_score.mot.ipynb #c029
-#| code-fold: false
+# %% ../../nbs/21_score.mot.ipynb #c025
+#| code-fold: true
 def clear_matching(pairs: DetectionPairs) -> ClearMatching:
     "Return the matching of a movie with its events, as motmetrics defines them (Bernardin 2008)."
     pair = follow_partners(pairs)
@@ -266,7 +273,7 @@ def _before(key):  # in order of time -> position of the last entry with the sam
     before[order[1:][same]] = order[:-1][same]
     return before
 
-# %% ../../nbs/21_score.mot.ipynb #c032
+# %% ../../nbs/21_score.mot.ipynb #c029
 def clear_counts(pairs):  # DetectionPairs
     "Return the counts of CLEAR-MOT: events, cells, frames, and true tracks by the share found."
     clear = clear_matching(pairs)
@@ -294,49 +301,7 @@ def clear_counts(pairs):  # DetectionPairs
         "MOTP sum": float(pairs.similarity[clear.pair].sum()),
     }
 
-# %% ../../nbs/21_score.mot.ipynb #c035
-MOTMETRICS = {  # our names: those of motmetrics
-    "frames": "num_frames",
-    "objects": "num_objects",
-    "detections": "num_predictions",
-    "matches": "num_detections",
-    "misses": "num_misses",
-    "false positives": "num_false_positives",
-    "switches": "num_switches",
-    "fragmentations": "num_fragmentations",
-    "transfers": "num_transfer",
-    "ascends": "num_ascend",
-    "migrations": "num_migrate",
-    "MT": "mostly_tracked",
-    "PT": "partially_tracked",
-    "ML": "mostly_lost",
-    "IDTP": "idtp",
-}
-
-# %% ../../nbs/21_score.mot.ipynb #c036
-def motmetrics_counts(pairs):  # DetectionPairs
-    "Return the counts of `clear_counts` and IDTP from motmetrics, which takes a matrix per frame."
-    import motmetrics
-
-    log = motmetrics.MOTAccumulator(auto_id=True)
-    cost = pair_cost(pairs)
-    for t in range(pairs.frames):
-        i = np.flatnonzero(pairs.true_frame == t)
-        j = np.flatnonzero(pairs.result_frame == t)
-        last = np.array([log.last_match.get(track, -1) for track in pairs.true_track[i]])
-        i = i[np.argsort(-last, kind="stable")]
-        now = np.flatnonzero(pairs.possible & (pairs.true_frame[pairs.i] == t))
-        row = np.argsort(i)[np.searchsorted(np.sort(i), pairs.i[now])]
-        matrix = np.full((len(i), len(j)), np.nan)  # NaN: cannot be a pair
-        matrix[row, np.searchsorted(j, pairs.j[now])] = cost[now]
-        log.update(pairs.true_track[i], pairs.result_track[j], matrix)
-    metrics = [*MOTMETRICS.values(), "motp"]
-    found = motmetrics.metrics.create().compute(log, metrics=metrics, return_dataframe=False)
-    counts = {name: int(found[key]) for name, key in MOTMETRICS.items()}
-    summed = counts["matches"] and float(counts["matches"] * (1 - found["motp"]))
-    return counts | {"MOTP sum": summed}
-
-# %% ../../nbs/21_score.mot.ipynb #c041
+# %% ../../nbs/21_score.mot.ipynb #c034
 class IdentityMatching(NamedTuple):
     "The best one-to-one choice of tracks, and the pairs of cells it keeps."
 
@@ -346,7 +311,7 @@ class IdentityMatching(NamedTuple):
     i: np.ndarray  # (k,) true cell
     j: np.ndarray  # (k,) result cell
 
-# %% ../../nbs/21_score.mot.ipynb #c042
+# %% ../../nbs/21_score.mot.ipynb #c035
 def track_pairs(pairs, keep):  # DetectionPairs, positions of some
     "Return (true, result, which): pairs of tracks that meet, from 0, and which each pair is of."
     a = compact_labels(pairs.true_track)[1][pairs.i[keep]] - 1
@@ -355,7 +320,7 @@ def track_pairs(pairs, keep):  # DetectionPairs, positions of some
     codes, which = np.unique(code, return_inverse=True)
     return *np.divmod(codes, max(len(names), 1)), which
 
-# %% ../../nbs/21_score.mot.ipynb #c043
+# %% ../../nbs/21_score.mot.ipynb #c036
 #| code-fold: false
 def identity_matching(pairs: DetectionPairs) -> IdentityMatching:
     "Return the matching of tracks by which most cells keep one name (Ristani 2016)."
@@ -368,7 +333,7 @@ def identity_matching(pairs: DetectionPairs) -> IdentityMatching:
     result = compact_labels(pairs.result_track)[0][b[best]]
     return IdentityMatching(true, result, pair, pairs.i[pair], pairs.j[pair])
 
-# %% ../../nbs/21_score.mot.ipynb #c046
+# %% ../../nbs/21_score.mot.ipynb #c039
 def identity_counts(pairs):  # DetectionPairs
     "Return the counts of the identity scores: cells that keep their name, their distance, tracks."
     kept = identity_matching(pairs)
@@ -404,7 +369,8 @@ def mot_values(n):  # counts of `score_mot`
         "JACT": ratio(n["JACT TP"], tracks),
     }
 
-# %% ../../nbs/21_score.mot.ipynb #c048
+# %% ../../nbs/21_score.mot.ipynb #c041
+#| code-fold: true
 def detection_pairs(c: Comparison) -> DetectionPairs:
     "Return the DetectionPairs of a Comparison."
     return pair_detections(c.truth, c.result, c.overlaps, c.matching)
@@ -432,7 +398,8 @@ def mot_of_tracks(comparison, add):  # add("truth" or "result", cells, weights) 
         "IDTP": add("truth", identity_matching(pairs).i),
     }
 
-# %% ../../nbs/21_score.mot.ipynb #c049
+# %% ../../nbs/21_score.mot.ipynb #c042
+#| code-fold: true
 NO_TRUTH, NO_RESULT = "the truth has no cell", "the result has no cell"
 NO_CELL, UNMATCHED = "no cell on either side", "no cell is matched"
 MISTAKES = "{misses} misses, {false positives} false positives, {switches} switches"
@@ -458,7 +425,7 @@ MOT = Family(
     mot_of_tracks,
 )
 
-# %% ../../nbs/21_score.mot.ipynb #c050
+# %% ../../nbs/21_score.mot.ipynb #c043
 def score_mot(
     truth: Tracks,
     result: Tracks,
@@ -481,7 +448,8 @@ def score_mot(
     counts = mot_counts(pairs)
     return MOT.scores(counts | motmetrics_counts(pairs) if backend == "motmetrics" else counts)
 
-# %% ../../nbs/21_score.mot.ipynb #c062
+# %% ../../nbs/21_score.mot.ipynb #c050
+#| code-fold: true
 HOTA_THRESHOLDS = np.arange(0.05, 0.99, 0.05)  # 19, as TrackEval writes them
 
 
@@ -515,7 +483,8 @@ def hota_counts(pairs):  # DetectionPairs
         rows.append(row)
     return {name: np.array([row[name] for row in rows], float) for name in rows[0]}
 
-# %% ../../nbs/21_score.mot.ipynb #c063
+# %% ../../nbs/21_score.mot.ipynb #c051
+#| code-fold: true
 def hota_curves(counts):  # of `hota_counts`, or several added up
     "Return HOTA and its parts at each threshold; without a pair AssA is 0 and LocA 1 (TrackEval)."
     zero = np.zeros(len(HOTA_THRESHOLDS))
@@ -555,7 +524,8 @@ def count_hota(comparison):
     "Return the counts of `hota` of a Comparison."
     return hota_counts(comparison.part(detection_pairs))
 
-# %% ../../nbs/21_score.mot.ipynb #c064
+# %% ../../nbs/21_score.mot.ipynb #c052
+#| code-fold: true
 HOTA = Family(
     "HOTA",
     (
@@ -574,7 +544,7 @@ HOTA = Family(
     hota_values,
 )
 
-# %% ../../nbs/21_score.mot.ipynb #c065
+# %% ../../nbs/21_score.mot.ipynb #c053
 def hota(
     truth: Tracks,
     result: Tracks,
@@ -592,3 +562,45 @@ def hota(
         truth, result, overlaps, matching, max_distance=max_distance, spacing=spacing, join=join
     )
     return HOTA.scores(hota_counts(pairs))
+
+# %% ../../nbs/21_score.mot.ipynb #c101
+MOTMETRICS = {  # our names: those of motmetrics
+    "frames": "num_frames",
+    "objects": "num_objects",
+    "detections": "num_predictions",
+    "matches": "num_detections",
+    "misses": "num_misses",
+    "false positives": "num_false_positives",
+    "switches": "num_switches",
+    "fragmentations": "num_fragmentations",
+    "transfers": "num_transfer",
+    "ascends": "num_ascend",
+    "migrations": "num_migrate",
+    "MT": "mostly_tracked",
+    "PT": "partially_tracked",
+    "ML": "mostly_lost",
+    "IDTP": "idtp",
+}
+
+# %% ../../nbs/21_score.mot.ipynb #c102
+def motmetrics_counts(pairs):  # DetectionPairs
+    "Return the counts of `clear_counts` and IDTP from motmetrics, which takes a matrix per frame."
+    import motmetrics
+
+    log = motmetrics.MOTAccumulator(auto_id=True)
+    cost = pair_cost(pairs)
+    for t in range(pairs.frames):
+        i = np.flatnonzero(pairs.true_frame == t)
+        j = np.flatnonzero(pairs.result_frame == t)
+        last = np.array([log.last_match.get(track, -1) for track in pairs.true_track[i]])
+        i = i[np.argsort(-last, kind="stable")]
+        now = np.flatnonzero(pairs.possible & (pairs.true_frame[pairs.i] == t))
+        row = np.argsort(i)[np.searchsorted(np.sort(i), pairs.i[now])]
+        matrix = np.full((len(i), len(j)), np.nan)  # NaN: cannot be a pair
+        matrix[row, np.searchsorted(j, pairs.j[now])] = cost[now]
+        log.update(pairs.true_track[i], pairs.result_track[j], matrix)
+    metrics = [*MOTMETRICS.values(), "motp"]
+    found = motmetrics.metrics.create().compute(log, metrics=metrics, return_dataframe=False)
+    counts = {name: int(found[key]) for name, key in MOTMETRICS.items()}
+    summed = counts["matches"] and float(counts["matches"] * (1 - found["motp"]))
+    return counts | {"MOTP sum": summed}

@@ -28,6 +28,7 @@ from ..movie import InputError, Movie
 from ..tracks import Tracks
 
 # %% ../../nbs/20_score.overlap.ipynb #c014
+#| code-fold: true
 def joint_runs(a, b):  # two label images of one shape
     "Return the first flat index and the length of each run; background has none."
     width = max(a.shape[-1], 1)
@@ -41,7 +42,7 @@ def joint_runs(a, b):  # two label images of one shape
     cell = (a[start] != 0) | (b[start] != 0)
     return start[cell], length[cell]
 
-# %% ../../nbs/20_score.overlap.ipynb #c017
+# %% ../../nbs/20_score.overlap.ipynb #c016
 class Overlap(NamedTuple):
     """What two label images of one frame hold and share.
 
@@ -109,7 +110,7 @@ def _area_and_centre(position, count, length, middle):  # of the runs; position 
     centre = [np.bincount(position, length * x, count + 1)[1:] / area for x in middle]
     return area.astype(int), np.stack(centre, axis=-1)
 
-# %% ../../nbs/20_score.overlap.ipynb #c023
+# %% ../../nbs/20_score.overlap.ipynb #c024
 def overlaps(
     truth: Tracks | Movie | Sequence[np.ndarray],  # with labels; or label images, one per frame
     result: Tracks | Movie | Sequence[np.ndarray],
@@ -129,7 +130,7 @@ def _label_images(images, side):
         )
     return images.labels
 
-# %% ../../nbs/20_score.overlap.ipynb #c024
+# %% ../../nbs/20_score.overlap.ipynb #c025
 def frame_pairs(truth, result) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     "Yield (frame, true labels, found labels); `InputError` where one movie is longer."
     if len(truth) != len(result):
@@ -148,36 +149,12 @@ def overlap_at(t, truth, result) -> Overlap:
     except InputError as e:
         raise InputError(f"frame {t}: {e}") from None
 
-# %% ../../nbs/20_score.overlap.ipynb #c031
+# %% ../../nbs/20_score.overlap.ipynb #c032
 def match_by_iou(overlap, threshold=0.5):  # an Overlap; of intersection over union
     "Return the positions of pairs of IoU >= `threshold`: one to one, most pairs, then most IoU."
     good = np.flatnonzero(overlap.jaccard >= threshold)
     cost = 1 - overlap.jaccard[good]
     return good[min_cost_matching(overlap.truth[good], overlap.result[good], cost)]
-
-# %% ../../nbs/20_score.overlap.ipynb #c034
-ERROR_KINDS = "found", "split", "merged", "tangled", "missed", "spurious"
-
-
-def error_kinds(overlap, share=0.5):  # an Overlap; sharing more of the smaller cell, two are linked
-    "Return the kind of each true cell and of each found cell: two arrays of names."
-    n, m = len(overlap.truth_area), len(overlap.result_area)
-    i, j = overlap.truth, overlap.result
-    close = overlap.area > share * np.minimum(overlap.truth_area[i], overlap.result_area[j])
-    edges = np.ones(close.sum()), (i[close], n + j[close])
-    nodes = n + m + 1  # one more, for no cells at all
-    group = connected_components(coo_matrix(edges, (nodes, nodes)), directed=False)[1]
-    true = np.bincount(group[:n], minlength=nodes)
-    found = np.bincount(group[n : n + m], minlength=nodes)
-    rules = {
-        "missed": found == 0,
-        "spurious": true == 0,
-        "found": (true == 1) & (found == 1),
-        "split": true == 1,
-        "merged": found == 1,
-    }
-    kind = np.select([*rules.values()], [*rules], "tangled")
-    return kind[group[:n]], kind[group[n : n + m]]
 
 # %% ../../nbs/20_score.overlap.ipynb #c037
 class Scores:
@@ -221,6 +198,7 @@ class Scores:
         return pd.DataFrame([self.values | self.numbers], index=[self.name])
 
 # %% ../../nbs/20_score.overlap.ipynb #c038
+#| code-fold: true
 def _reasons_for(values, reasons):
     return {k: reasons.get(k, "undefined") for k, v in values.items() if math.isnan(v)}
 
@@ -248,7 +226,7 @@ def _html_table(scores):
     cells = [row.format(escape(name), escape(text)) for name, text in _printed(scores).items()]
     return f"<table><caption>{escape(scores.name)}</caption>{''.join(cells)}</table>"
 
-# %% ../../nbs/20_score.overlap.ipynb #c041
+# %% ../../nbs/20_score.overlap.ipynb #c042
 def add_counts(
     counts: Iterable[dict[str, Any]],  # one dict {name: number or 1-D array} per movie
 ) -> dict[str, Any]:
@@ -266,19 +244,19 @@ def _plus(a, b):
     size = max(np.size(a), np.size(b))
     return sum(np.pad(v, (0, size - len(v))) for v in np.atleast_1d(a, b))
 
-# %% ../../nbs/20_score.overlap.ipynb #c042
+# %% ../../nbs/20_score.overlap.ipynb #c043
 def ratio(part, whole) -> float:
     "Return part / whole, NaN over nothing."
     return float(part / whole) if whole else math.nan
 
-# %% ../../nbs/20_score.overlap.ipynb #c045
+# %% ../../nbs/20_score.overlap.ipynb #c046
 def seg(
     overlaps: Iterable[Overlap],  # one per annotated frame or slice
 ) -> Scores:
     "Return SEG: the mean Jaccard index of all true cells, 0 without a match (Maška 2014)."
     return seg_scores(seg_counts(overlaps))
 
-# %% ../../nbs/20_score.overlap.ipynb #c046
+# %% ../../nbs/20_score.overlap.ipynb #c047
 def seg_counts(overlaps) -> dict[str, float]:
     "Return the true cells, those that are matched, and the sum of their Jaccard indices."
     overlaps = list(overlaps)
@@ -295,7 +273,31 @@ def seg_scores(counts) -> Scores:  # of one movie, or of several added up
     value = ratio(counts["SEG sum"], counts["SEG cells"])
     return Scores({"SEG": value}, counts, {"SEG": "the truth has no cell"})
 
-# %% ../../nbs/20_score.overlap.ipynb #c052
+# %% ../../nbs/20_score.overlap.ipynb #c054
+ERROR_KINDS = "found", "split", "merged", "tangled", "missed", "spurious"
+
+
+def error_kinds(overlap, share=0.5):  # an Overlap; share of the smaller cell that makes a group
+    "Return the kind of each true cell and of each found cell: two arrays of names."
+    n, m = len(overlap.truth_area), len(overlap.result_area)
+    i, j = overlap.truth, overlap.result
+    close = overlap.area > share * np.minimum(overlap.truth_area[i], overlap.result_area[j])
+    edges = np.ones(close.sum()), (i[close], n + j[close])
+    nodes = n + m + 1  # one more, for no cells at all
+    group = connected_components(coo_matrix(edges, (nodes, nodes)), directed=False)[1]
+    true = np.bincount(group[:n], minlength=nodes)
+    found = np.bincount(group[n : n + m], minlength=nodes)
+    rules = {
+        "missed": found == 0,
+        "spurious": true == 0,
+        "found": (true == 1) & (found == 1),
+        "split": true == 1,
+        "merged": found == 1,
+    }
+    kind = np.select([*rules.values()], [*rules], "tangled")
+    return kind[group[:n]], kind[group[n : n + m]]
+
+# %% ../../nbs/20_score.overlap.ipynb #c075
 def contingency(o):  # an Overlap
     "Return (i, j, pixels) of the label pairs that occur, as positions; background comes last."
     n, m = len(o.truth_area), len(o.result_area)
@@ -332,7 +334,7 @@ def partition_counts(o) -> dict[str, float]:  # an Overlap
         "merge bits": float(both @ np.log2(result[j] / both)),
     }
 
-# %% ../../nbs/20_score.overlap.ipynb #c054
+# %% ../../nbs/20_score.overlap.ipynb #c077
 AP_THRESHOLDS = tuple(k / 100 for k in range(50, 100, 5))
 
 
@@ -358,7 +360,7 @@ def segmentation_counts(o, thresholds=AP_THRESHOLDS) -> dict[str, Any]:
         **partition_counts(o),
     }
 
-# %% ../../nbs/20_score.overlap.ipynb #c055
+# %% ../../nbs/20_score.overlap.ipynb #c078
 def object_values(c, thresholds) -> dict[str, float]:  # counts of `segmentation`
     "Return pixel IoU and Dice, AP, F1 and PQ."
     pixels = c["pixels truth"] + c["pixels result"]
@@ -391,7 +393,7 @@ def partition_values(c) -> dict[str, float]:  # counts of `segmentation`
         "VI": split + merge,
     }
 
-# %% ../../nbs/20_score.overlap.ipynb #c056
+# %% ../../nbs/20_score.overlap.ipynb #c079
 def segmentation_scores(counts, thresholds=AP_THRESHOLDS) -> Scores:  # of one movie, or several
     "Return the Scores that follow from the counts of `segmentation`."
     counts = defaultdict(int, counts)
@@ -405,7 +407,7 @@ def segmentation_scores(counts, thresholds=AP_THRESHOLDS) -> Scores:  # of one m
     }
     return Scores(objects | partition, counts, reasons)
 
-# %% ../../nbs/20_score.overlap.ipynb #c057
+# %% ../../nbs/20_score.overlap.ipynb #c080
 def segmentation(
     overlaps: Iterable[Overlap],  # one per frame
     thresholds: Sequence[float] = AP_THRESHOLDS,  # of IoU, for AP
@@ -418,7 +420,7 @@ def segmentation(
     counts = add_counts(segmentation_counts(o, thresholds) for o in overlaps)
     return segmentation_scores(counts, thresholds)
 
-# %% ../../nbs/20_score.overlap.ipynb #c067
+# %% ../../nbs/20_score.overlap.ipynb #c089
 #| code-fold: false
 def coco_ap(
     truth: Movie | Sequence[np.ndarray],  # label images (y, x)
@@ -453,7 +455,7 @@ def _coco_precision(true, found, frames):  # annotations; -> (10 IoUs, 101 recal
         evaluation.accumulate()
     return evaluation.eval["precision"][..., 0, 0, 0]
 
-# %% ../../nbs/20_score.overlap.ipynb #c068
+# %% ../../nbs/20_score.overlap.ipynb #c090
 def planes(truth, result) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     "Yield (frame, true labels, found labels); `InputError`: volumes, or shapes that differ."
     for t, a, b in frame_pairs(truth, result):
@@ -492,13 +494,13 @@ def _coco(annotations, frames):  # what `_annotations` yields; how many frames
     coco.createIndex()
     return coco
 
-# %% ../../nbs/20_score.overlap.ipynb #c071
+# %% ../../nbs/20_score.overlap.ipynb #c095
 def simple_points(ring):  # (n, 8) bool: neighbours of n pixels, around: right, corner, above ...
     "Return for each pixel whether flipping it keeps the topology (foreground 4-connected)."
     edges, corners = ring[:, ::2], ring[:, 1::2]
     return (edges & ~(corners & np.roll(edges, -1, axis=1))).sum(axis=1) == 1
 
-# %% ../../nbs/20_score.overlap.ipynb #c074
+# %% ../../nbs/20_score.overlap.ipynb #c098
 def cell_interior(labels):  # (y, x)
     "Return the pixels of cells that touch no other cell by an edge: the image without its borders."
     inside = labels > 0
@@ -535,7 +537,7 @@ def warp_truth(truth, result, distance=5, rounds=100):  # foregrounds (y, x); pi
             break
     return image[1:-1, 1:-1]
 
-# %% ../../nbs/20_score.overlap.ipynb #c076
+# %% ../../nbs/20_score.overlap.ipynb #c100
 #| code-fold: false
 def warping_error(
     truth: Movie | Sequence[np.ndarray],  # label images (y, x)
@@ -546,7 +548,7 @@ def warping_error(
     counts = add_counts(warping_counts(a, b, distance) for _, a, b in planes(truth, result))
     return warping_scores(counts)
 
-# %% ../../nbs/20_score.overlap.ipynb #c077
+# %% ../../nbs/20_score.overlap.ipynb #c101
 def warping_counts(truth, result, distance) -> dict[str, int]:  # label images
     "Return the counts of one frame."
     a, b = cell_interior(truth), cell_interior(result)
@@ -567,7 +569,7 @@ def warping_scores(counts) -> Scores:  # of one movie, or of several added up
     }
     return Scores(values, counts, dict.fromkeys(values, "there are no pixels to compare"))
 
-# %% ../../nbs/20_score.overlap.ipynb #c080
+# %% ../../nbs/20_score.overlap.ipynb #c104
 class Score(Protocol):
     "Any function that scores a result against its truth."
 
@@ -599,7 +601,7 @@ class Comparison:
             self._parts[function] = function(self)
         return self._parts[function]
 
-# %% ../../nbs/20_score.overlap.ipynb #c082
+# %% ../../nbs/20_score.overlap.ipynb #c106
 class Metric(NamedTuple):
     "One score, and what a table or picture shows of it."
 

@@ -23,7 +23,7 @@ from ..tracks import Tracks
 # %% ../../nbs/27_score.retrieval.ipynb #c010
 @dataclass
 class KnownCells:
-    "Cells of any number of movies whose identity is known: by these a description is judged."
+    "Cells of any number of movies whose identity is known, to compare descriptions by."
 
     identity: np.ndarray  # (n,) number of the track, from 0
     frame: np.ndarray  # (n,)
@@ -77,7 +77,7 @@ def identify_cells(
     cells = measure_movie(labels, movie).merge(pairs, how="left", on=["frame", "label"])
     return cells.assign(track=cells.track.fillna(0).astype(int))
 
-# %% ../../nbs/27_score.retrieval.ipynb #c018
+# %% ../../nbs/27_score.retrieval.ipynb #c019
 #| code-fold: false
 def usable_cells(cells, fewest=7):  # with `track`, 0: unknown; cells of an identity
     "Return the rows of a cells table that are known, inside the picture, and not alone."
@@ -98,7 +98,7 @@ def known_cells(cells, diameter):  # rows of `usable_cells`, pixels
         movie=np.zeros(len(cells), int),
     )
 
-# %% ../../nbs/27_score.retrieval.ipynb #c021
+# %% ../../nbs/27_score.retrieval.ipynb #c022
 #| code-fold: false
 def region_features(cells):  # as `measure_movie` makes them
     "Return (n, 5): size, elongation in two directions, intensities; (n, 0) where not measured."
@@ -118,8 +118,8 @@ def pair_products(e, i, j):
     "Return the dot products of rows i and rows j."
     return (e[i] * e[j]).sum(1)
 
-# %% ../../nbs/27_score.retrieval.ipynb #c029
-#| code-fold: false
+# %% ../../nbs/27_score.retrieval.ipynb #c031
+#| code-fold: true
 def _queries(known, apart, most=1000):  # frames from a query to its gallery; queries per movie
     "Yield for each movie the query rows, all rows, and two tables: in the gallery? the same cell?"
     for k in np.unique(known.movie):
@@ -136,7 +136,7 @@ def _similarity_table(similarity, query, rows):  # unit rows, or a function of r
     table = [similarity(np.full(len(rows), k), rows) for k in query]
     return np.array(table).reshape(len(query), len(rows))
 
-# %% ../../nbs/27_score.retrieval.ipynb #c030
+# %% ../../nbs/27_score.retrieval.ipynb #c032
 def retrieval_scores(
     similarity: np.ndarray | Callable,  # unit rows, or a function of two arrays of row numbers
     known: KnownCells,
@@ -157,7 +157,7 @@ def retrieval_scores(
         return {"rank-1": np.nan, "mAP": np.nan}
     return {"rank-1": float(np.mean(first)), "mAP": float(np.mean(precision))}
 
-# %% ../../nbs/27_score.retrieval.ipynb #c038
+# %% ../../nbs/27_score.retrieval.ipynb #c040
 #| code-fold: false
 def equal_error_rate(same, other):  # similarities of pairs of one cell, and of two
     "Return (false match rates, true match rates, equal error rate), the strictest threshold first."
@@ -175,7 +175,7 @@ def equal_error_rate(same, other):  # similarities of pairs of one cell, and of 
 def _share_from(values, thresholds):
     return 1 - np.searchsorted(np.sort(values), thresholds) / len(values)
 
-# %% ../../nbs/27_score.retrieval.ipynb #c042
+# %% ../../nbs/27_score.retrieval.ipynb #c044
 #| code-fold: false
 def verification(similarity, known, apart=3):  # unit rows or a function, KnownCells, frames
     "Return (false match rates, true match rates, equal error rate) of all pairs `apart`."
@@ -186,8 +186,8 @@ def verification(similarity, known, apart=3):  # unit rows or a function, KnownC
         other.append(table[gallery & ~same_cell])
     return equal_error_rate(np.concatenate(same), np.concatenate(other))
 
-# %% ../../nbs/27_score.retrieval.ipynb #c047
-#| code-fold: false
+# %% ../../nbs/27_score.retrieval.ipynb #c049
+#| code-fold: true
 def _frames_to_compare(known, max_distance, step):
     "Yield for each frame its rows, those `step` frames later, and the pairs within reach."
     for k, t in np.unique(np.column_stack([known.movie, known.frame]), axis=0):
@@ -220,7 +220,7 @@ def local_hits(similarity, known, max_distance=3.0, step=1, whose=False):
         right.append(found[1])
     return np.concatenate(rows if whose else right)
 
-# %% ../../nbs/27_score.retrieval.ipynb #c048
+# %% ../../nbs/27_score.retrieval.ipynb #c050
 def local_rank(
     similarity: np.ndarray | Callable,  # unit rows, or a function of two arrays of row numbers
     known: KnownCells,
@@ -231,7 +231,7 @@ def local_rank(
     hits = local_hits(similarity, known, max_distance, step)
     return float(hits.mean()) if len(hits) else np.nan
 
-# %% ../../nbs/27_score.retrieval.ipynb #c053
+# %% ../../nbs/27_score.retrieval.ipynb #c056
 #| code-fold: false
 def local_verification(similarity, known, max_distance=3.0):  # as in `local_hits`
     "Return (equal error rate, its threshold) of pairs within reach, one frame apart."
@@ -246,6 +246,7 @@ def local_verification(similarity, known, max_distance=3.0):  # as in `local_hit
     rate = equal_error_rate(value[is_same], value[~is_same])[2]
     if np.isnan(rate):
         return rate, rate
+    # `rate` is also the share of the pairs of one cell below the threshold: it is their quantile
     return rate, float(np.quantile(value[is_same], rate))
 
 

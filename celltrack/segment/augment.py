@@ -21,7 +21,7 @@ from ..measure import compact_labels, normalize_intensity
 from ..movie import InputError, Movie
 from .targets import border_term, numbered, opened, training_targets
 
-# %% ../../nbs/32_segment.augment.ipynb #c009
+# %% ../../nbs/32_segment.augment.ipynb #c008
 NORMAL = 24.0  # pixels across a typical cell, as the networks see it
 
 
@@ -35,7 +35,7 @@ def diameter_of(labels: Iterable[np.ndarray]) -> float:  # label images of any n
         return np.nan
     return float(np.median(np.sqrt(4 / np.pi * np.concatenate(areas))))
 
-# %% ../../nbs/32_segment.augment.ipynb #c015
+# %% ../../nbs/32_segment.augment.ipynb #c014
 def rescale(frame: np.ndarray, shape: Sequence[int]) -> np.ndarray:  # (y, x) or (channels, y, x)
     "Return the frame in another size (y, x), float32: linear, and averaged where it shrinks."
     frame = np.ascontiguousarray(frame, np.float32)
@@ -54,19 +54,20 @@ def rescale_labels(labels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     )
     return labels[np.ix_(rows, columns)]
 
-# %% ../../nbs/32_segment.augment.ipynb #c025
+# %% ../../nbs/32_segment.augment.ipynb #c024
+#| code-fold: false
 def sampling_grid(
     shape: Sequence[int],  # of the crop
     angle: float = 0.0,  # radians
     zoom: Sequence[float] = (1.0, 1.0),  # magnification along y and x
     flip: bool = False,
 ) -> np.ndarray:
-    "Return where the pixels of a crop look, relative to its centre in the frame: (2, h, w)."
+    "Return where the pixels of a crop read, relative to its centre in the frame: (2, h, w)."
     y, x = np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in shape], indexing="ij")
     y, x = y / zoom[0], (-x if flip else x) / zoom[1]
     return np.stack([np.cos(angle) * y - np.sin(angle) * x, np.sin(angle) * y + np.cos(angle) * x])
 
-# %% ../../nbs/32_segment.augment.ipynb #c028
+# %% ../../nbs/32_segment.augment.ipynb #c027
 def mirrored(k: np.ndarray, n: int) -> np.ndarray:  # whole positions, also beyond the axis
     "Return positions folded into an axis of n pixels, mirrored at its end pixels: 2 1 0 1 2 …"
     return np.abs((k + n - 1) % max(2 * n - 2, 1) - n + 1)
@@ -82,7 +83,8 @@ def warp_labels(labels: np.ndarray, at: np.ndarray) -> np.ndarray:
     y, x = (mirrored(np.rint(a).astype(int), n) for a, n in zip(at, labels.shape, strict=True))
     return labels[y, x]
 
-# %% ../../nbs/32_segment.augment.ipynb #c036
+# %% ../../nbs/32_segment.augment.ipynb #c033
+#| code-fold: false
 def bicubic(coarse: np.ndarray, shape: Sequence[int]) -> np.ndarray:  # (..., k, k); (h, w)
     "Return values between those of a coarse grid that spans the image, float32 (..., h, w)."
     values = torch.as_tensor(coarse, dtype=torch.float32)
@@ -101,7 +103,8 @@ def elastic(
     nodes = max(int(np.ceil(max(shape) / step)) + 1, 2)
     return bicubic(rng.normal(0, sigma, (2, nodes, nodes)), shape)
 
-# %% ../../nbs/32_segment.augment.ipynb #c047
+# %% ../../nbs/32_segment.augment.ipynb #c044
+#| code-fold: false
 def uneven(image, spread, rng):
     "Return the image times a smooth random light, plus another: a lamp out of centre, a glow."
     times, plus = bicubic(rng.normal(0, spread, (2, 3, 3)), image.shape)
@@ -122,7 +125,8 @@ def contrast(image, spread, rng):  # spread of the logarithm of the factor
     "Return the image times a random factor, plus a random offset of up to a few tenths."
     return image * float(np.exp(rng.normal(0, spread))) + float(rng.normal(0, spread / 3))
 
-# %% ../../nbs/32_segment.augment.ipynb #c052
+# %% ../../nbs/32_segment.augment.ipynb #c049
+#| code-fold: false
 def blurred(image, most, rng):  # largest standard deviation, pixels
     "Return the image blurred by a Gaussian of random width."
     sigma = float(rng.uniform(0.2, 1) * most)
@@ -141,20 +145,20 @@ def noisy(image, most, rng):  # largest standard deviation
         noise = 3 * ndimage.gaussian_filter(noise, 0.8)
     return image + most * rng.random() ** 2 * noise
 
-# %% ../../nbs/32_segment.augment.ipynb #c056
+# %% ../../nbs/32_segment.augment.ipynb #c053
 @dataclass
 class Augment:
     "How strongly a crop is changed; 0 (zoom: 1) leaves a thing as it is. Lengths in pixels."
 
     turn: bool = True  # any angle, and a mirror image in half of the crops
     zoom: float = 1.7  # largest magnification, and reduction
-    stretch: float = 0.1  # spread of the logarithm of the magnification along one axis
+    stretch: float = 0.1  # 0.1: each axis is mostly up to 10 % longer or shorter
     elastic: float = 3.0  # displacement of a node
     step: float = 40.0  # distance between nodes
     blur: float = 1.2  # largest standard deviation
-    gamma: float = 0.4  # spread of the logarithm of the exponent
+    gamma: float = 0.4  # 0.4: exponents mostly from 0.67 to 1.5
     uneven: float = 0.2  # of the light
-    contrast: float = 0.4  # spread of the logarithm of the factor
+    contrast: float = 0.4  # 0.4: factors mostly from 0.67 to 1.5
     noise: float = 0.25  # largest standard deviation; the range of gray is 1
 
     @classmethod
@@ -178,7 +182,7 @@ class Augment:
         inside = ((at > -0.5) & (at < size.reshape(2, 1, 1) - 0.5)).all(0)
         return random_grays(self, warp(frame, at), rng), warp_labels(labels, at), inside
 
-# %% ../../nbs/32_segment.augment.ipynb #c057
+# %% ../../nbs/32_segment.augment.ipynb #c054
 def random_grid(
     augment: Augment,
     shape: Sequence[int],  # of the crop
@@ -209,7 +213,7 @@ def random_grays(augment: Augment, image: np.ndarray, rng: np.random.Generator) 
             image = change(image, strength, rng)
     return image.astype(np.float32)
 
-# %% ../../nbs/32_segment.augment.ipynb #c066
+# %% ../../nbs/32_segment.augment.ipynb #c061
 @dataclass
 class Source:
     "What a network learns from: normalized frames and their labels."
@@ -228,7 +232,7 @@ class Source:
         frames = [self.frames[t][window] for t in pick]
         return Source(self.name, frames, [self.labels[t][window] for t in pick], self.scale)
 
-# %% ../../nbs/32_segment.augment.ipynb #c067
+# %% ../../nbs/32_segment.augment.ipynb #c062
 def make_source(
     movie: Movie | Sequence[np.ndarray],  # frames (y, x)
     labels: Movie | Sequence[np.ndarray],  # as many label images
@@ -259,7 +263,7 @@ def make_source(
         source.labels.append(rescale_labels(label, shape).astype(np.int32))
     return source
 
-# %% ../../nbs/32_segment.augment.ipynb #c076
+# %% ../../nbs/32_segment.augment.ipynb #c071
 def first_held_out(n: int, share: float, gap: int, where: str) -> int:
     "Return where the held-out end of `n` frames or pixels begins; `InputError` if nothing is left."
     first = round(n * (1 - share))
@@ -270,7 +274,7 @@ def first_held_out(n: int, share: float, gap: int, where: str) -> int:
         )
     return first
 
-# %% ../../nbs/32_segment.augment.ipynb #c077
+# %% ../../nbs/32_segment.augment.ipynb #c072
 def split_time(
     source: Source,
     share: float = 0.25,  # of the frames, at the end: held out
@@ -292,7 +296,8 @@ def split_space(
     every = range(len(source))
     return source.part(every, np.s_[:, : first - gap]), source.part(every, np.s_[:, first:])
 
-# %% ../../nbs/32_segment.augment.ipynb #c082
+# %% ../../nbs/32_segment.augment.ipynb #c077
+#| code-fold: true
 RIM = 16  # pixels: crops are drawn larger, for cells cut by their edge would get wrong targets
 SIGMA = 3.0  # pixels: width of the border term; the paper's 5 are for larger cells than ours
 
@@ -311,7 +316,7 @@ def some_cell(labels: np.ndarray, rng: np.random.Generator, tries: int = 20) -> 
             break
     return at + rng.uniform(-NORMAL, NORMAL, 2)
 
-# %% ../../nbs/32_segment.augment.ipynb #c083
+# %% ../../nbs/32_segment.augment.ipynb #c078
 class Crops:
     """`crops(step)` is a batch of random crops, half of them on cells: a function of the step.
 
@@ -345,7 +350,8 @@ class Crops:
         parts = [one_crop(self, source, rng) for source in picks]
         return [torch.from_numpy(np.stack(part)) for part in zip(*parts, strict=True)]
 
-# %% ../../nbs/32_segment.augment.ipynb #c084
+# %% ../../nbs/32_segment.augment.ipynb #c079
+#| code-fold: true
 def one_crop(crops: Crops, source: Source, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     "Return image (1, h, h), targets (3, s, s), weights and known (s, s) of a random crop."
     t = rng.integers(len(source))

@@ -29,12 +29,13 @@ from ..score.overlap import frame_overlap, seg
 from .classic import Classic, naming
 
 # %% ../../nbs/39_segment.choose.ipynb #c011
-SEGMENTERS = {  # name: where its class, or a function that makes it, stands
+SEGMENTERS = {  # name: where its class is, or a function that makes it
     "generalist": "celltrack.segment.predict:Network",
     "classic": "celltrack.segment.choose:classic",
 }
 
 # %% ../../nbs/39_segment.choose.ipynb #c012
+#| code-fold: true
 def classic(
     modality: str = "auto",  # nuclei, phase, dic, or auto
     diameter: float | None = None,  # of a cell, in pixels of the finest axis; None: found
@@ -46,7 +47,8 @@ def classic(
         raise InputError(f"diameter {diameter}; give a positive number of pixels")
     return Classic(modality, diameter / 2)
 
-# %% ../../nbs/39_segment.choose.ipynb #c019
+# %% ../../nbs/39_segment.choose.ipynb #c015
+#| code-fold: true
 def accepted_options(maker: Callable) -> tuple[list[str], bool]:  # a function or a class
     "Return the names of the options that it takes, and whether it takes any others."
     makers = [vars(c).get("__init__") for c in maker.__mro__] if inspect.isclass(maker) else [maker]
@@ -70,7 +72,7 @@ def create(what: str, maker: Callable, options: dict) -> Any:  # what: for messa
         )
     return maker(**options)
 
-# %% ../../nbs/39_segment.choose.ipynb #c022
+# %% ../../nbs/39_segment.choose.ipynb #c016
 def open_segmenter(
     name: str | Path,  # of SEGMENTERS, a file of weights, the folder of a run, or auto
     movie: Movie,
@@ -91,7 +93,8 @@ def open_segmenter(
         given["model"] = name  # weights of your own
     return create(f"segmenter {name}", maker, given).fit(movie)
 
-# %% ../../nbs/39_segment.choose.ipynb #c030
+# %% ../../nbs/39_segment.choose.ipynb #c024
+#| code-fold: true
 class SegmentedFrames:
     "The label images of a movie: each is made when it is first asked for, and kept compressed."
 
@@ -128,7 +131,7 @@ class SegmentedFrames:
     def _file(self, t):
         return Path(self.folder) / f"labels{t:05d}.z"
 
-# %% ../../nbs/39_segment.choose.ipynb #c031
+# %% ../../nbs/39_segment.choose.ipynb #c025
 def segment_movie(
     movie: Movie,
     segmenter: Any = "auto",  # a name, a path of weights, or anything with .segment(frame)
@@ -140,7 +143,7 @@ def segment_movie(
         segmenter = open_segmenter(segmenter, movie, **options)
     return movie.like(SegmentedFrames(movie, segmenter, folder))
 
-# %% ../../nbs/39_segment.choose.ipynb #c048
+# %% ../../nbs/39_segment.choose.ipynb #c061
 def movie_name(path: Path) -> str:
     "Return the name of a movie: that of its folder, or of its file without the suffix."
     path = path.resolve()
@@ -161,7 +164,7 @@ def result_folders(movies: list[Path], out: Path) -> list[tuple[Path, Path]]:
         found[folder] = path
     return [(path, folder) for folder, path in found.items()]
 
-# %% ../../nbs/39_segment.choose.ipynb #c049
+# %% ../../nbs/39_segment.choose.ipynb #c062
 def refuse_other(record: Path, movie: Path) -> None:  # record: a JSON file, perhaps not there
     "Raise `InputError` if the record of a run tells of another movie."
     if not record.exists():
@@ -182,7 +185,7 @@ def refuse_other(record: Path, movie: Path) -> None:  # record: a JSON file, per
             "Give another --out, or remove it"
         )
 
-# %% ../../nbs/39_segment.choose.ipynb #c052
+# %% ../../nbs/39_segment.choose.ipynb #c065
 @dataclass
 class Segment(MovieOptions):
     "Find the cells of movies or single images; write label images and a picture of one frame."
@@ -191,7 +194,7 @@ class Segment(MovieOptions):
     "folders of images, TIFF, PNG or JPG files, or names such as DIC-C2DH-HeLa/01"
     out: Path = Path("segmented")  # folder for the results, one folder per movie in it
     model: str = "auto"
-    "generalist (the network in the box), classic, or weights of your own: a file or a run's folder"
+    "generalist (comes with celltrack), classic, or weights of your own: a file or a run's folder"
     diameter: Annotated[float | None, (1.0, 10_000.0)] = None
     "of a typical cell, in pixels (of the finest axis in 3D); None: found in the movie"
     refine: bool = False  # split a cell where the frames before and after show two
@@ -210,7 +213,7 @@ class Segment(MovieOptions):
         for path, folder in found:
             print(segment_files(self, path, folder))
 
-# %% ../../nbs/39_segment.choose.ipynb #c053
+# %% ../../nbs/39_segment.choose.ipynb #c066
 log = logging.getLogger("celltrack")
 
 
@@ -242,7 +245,7 @@ def write_json(path: Path, record: dict) -> None:
     with atomic(path) as new:
         new.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
 
-# %% ../../nbs/39_segment.choose.ipynb #c054
+# %% ../../nbs/39_segment.choose.ipynb #c067
 def segment_files(command: Segment, path: Path, folder: Path) -> str:
     "Segment one movie; write its masks, a picture and a record; return what to print."
     movie = read_movie(path, command.spacing, **command.reading())
@@ -273,7 +276,7 @@ def segment_files(command: Segment, path: Path, folder: Path) -> str:
     total = f"{sum(counts)} cells in {len(counts)} frames"
     return f"{folder.name}: {segmenter}, {total}{score} -> {folder}"
 
-# %% ../../nbs/39_segment.choose.ipynb #c055
+# %% ../../nbs/39_segment.choose.ipynb #c068
 def refined(labels: Movie) -> Movie:
     "Return labels refined by chapter 36, which is loaded for it: it needs torch."
     from celltrack.segment.predict import refine

@@ -40,6 +40,7 @@ def factors_of(shape: Sequence[int], length: float, scale: Scale) -> list[int]:
     return [int(np.clip(length / s, 1, n)) for n, s in zip(shape, scale, strict=True)]
 
 # %% ../../nbs/30_segment.classic.ipynb #c015
+#| code-fold: false
 def background(
     frame: np.ndarray,
     radius: float,  # of one cell
@@ -58,18 +59,21 @@ def background(
     grid = np.meshgrid(*position, indexing="ij")
     return ndimage.map_coordinates(small, grid, order=1, output=np.float32)
 
-# %% ../../nbs/30_segment.classic.ipynb #c019
+# %% ../../nbs/30_segment.classic.ipynb #c018
+#| code-fold: false
 def noise_of(flat: np.ndarray) -> tuple[float, float]:  # a frame minus its background
     "Return (level, spread) of the background, from the darker half of the pixels."
     level = float(np.median(flat))
     return level, max(1.4826 * np.median(level - flat[flat <= level]), 0.01)
 
 # %% ../../nbs/30_segment.classic.ipynb #c023
+#| code-fold: false
 def blobs(frame: np.ndarray, radius: float, scale: Scale) -> np.ndarray:
     "Return a difference of Gaussians: high in the middle of bright cells of about that radius."
     return smooth(frame, 0.55 * radius, scale) - smooth(frame, 0.9 * radius, scale)
 
 # %% ../../nbs/30_segment.classic.ipynb #c026
+#| code-fold: true
 def responses(frame: np.ndarray, scale: Scale) -> tuple[np.ndarray, np.ndarray]:
     "Return (radii, table high, low, skew per radius): the tails of the blob response."
     smallest = min(2 * min(scale), 2.0)
@@ -97,6 +101,7 @@ def peak_of(radii: np.ndarray, values: np.ndarray) -> float:
     return float(radii[i] * (radii[1] / radii[0]) ** shift)
 
 # %% ../../nbs/30_segment.classic.ipynb #c032
+#| code-fold: false
 def fill(mask: np.ndarray, limit: float) -> np.ndarray:
     "Return the mask without holes of at most `limit` pixels."
     gaps = measure.label(~mask, connectivity=1)
@@ -104,15 +109,19 @@ def fill(mask: np.ndarray, limit: float) -> np.ndarray:
     return mask | (size[gaps] <= limit)
 
 # %% ../../nbs/30_segment.classic.ipynb #c033
+#| code-fold: false
 def seeds_of(height: np.ndarray, mask: np.ndarray, depth: float) -> np.ndarray:
     "Return numbered peaks of `height`: from a peak to a higher one it goes down by `depth`."
+    # heights in eighths of `depth`, as whole numbers (so flat is exactly flat): 8 are one depth
     ground = height.min() * 8 / depth - 16
     steps = np.where(mask, 8 * height / depth, ground).round().astype(np.int32)
-    # peaks cut off, saddles less than `depth` below them gone
+    # the map, lowered by one depth, spreads sideways, but nowhere above the old map: a peak that
+    # stands out by less is gone in its surroundings, any other is now a flat top
     flooded = morphology.reconstruction(steps - 8, steps)
     return measure.label(morphology.local_maxima(flooded) & mask)
 
 # %% ../../nbs/30_segment.classic.ipynb #c036
+#| code-fold: false
 def split(
     mask: np.ndarray,
     height: np.ndarray,  # holds the peaks
@@ -124,6 +133,7 @@ def split(
     return segmentation.watershed(landscape, seeds_of(height, mask, depth), mask=mask)
 
 # %% ../../nbs/30_segment.classic.ipynb #c039
+#| code-fold: true
 def trim(labels: np.ndarray, flat: np.ndarray, fraction: float, percent: int) -> np.ndarray:
     "Return labels without pixels below `fraction` of the `percent` percentile of their own cell."
     on = np.flatnonzero(labels)
@@ -136,6 +146,7 @@ def trim(labels: np.ndarray, flat: np.ndarray, fraction: float, percent: int) ->
     return np.where(flat > fraction * own[labels], labels, 0)
 
 # %% ../../nbs/30_segment.classic.ipynb #c041
+#| code-fold: true
 def tidy(labels: np.ndarray, smallest: float) -> np.ndarray:
     "Return labels 1, 2, 3 ...: the largest piece of each, no small holes, none under `smallest`."
     pieces = measure.label(labels, connectivity=1)
@@ -151,7 +162,8 @@ def tidy(labels: np.ndarray, smallest: float) -> np.ndarray:
     out = segmentation.relabel_sequential(out)[0]
     return out.astype(np.uint16 if out.max() < 2**16 else np.uint32)
 
-# %% ../../nbs/30_segment.classic.ipynb #c044
+# %% ../../nbs/30_segment.classic.ipynb #c046
+#| code-fold: true
 def ball(radius: float, scale: Scale) -> float:
     "Return the number of pixels in a disc, or voxels in a ball."
     unit = np.pi if len(scale) == 2 else 4 / 3 * np.pi
@@ -187,7 +199,8 @@ def bright_cells(
     height += brightness * glow / np.maximum(top[clumps], noise)
     return tidy(trim(split(mask, height, depth), calm, fraction, percent), smallest * size)
 
-# %% ../../nbs/30_segment.classic.ipynb #c048
+# %% ../../nbs/30_segment.classic.ipynb #c051
+#| code-fold: false
 def texture(frame: np.ndarray, radius: float, scale: Scale) -> np.ndarray:
     "Return the logarithm of the local contrast, without structures wider than .16 radii."
     detail = frame - smooth(frame, 0.16 * radius, scale)
@@ -201,7 +214,8 @@ def halves(values: np.ndarray) -> tuple[float, float]:
     cut = filters.threshold_otsu(values)
     return np.median(values[values <= cut]), np.median(values[values > cut])
 
-# %% ../../nbs/30_segment.classic.ipynb #c051
+# %% ../../nbs/30_segment.classic.ipynb #c054
+#| code-fold: true
 def relief_cells(
     frame: np.ndarray,
     radius: float,
@@ -236,7 +250,7 @@ def relief_cells(
     ground = inside / max(inside[mask].std(), 1e-9) + flatness * reach
     return tidy(split(mask, height, depth, ground), size)
 
-# %% ../../nbs/30_segment.classic.ipynb #c053
+# %% ../../nbs/30_segment.classic.ipynb #c058
 #| code-fold: false
 PRESETS = {  # modality: parameters of `bright_cells`, of dic those of `relief_cells`
     "nuclei": {
@@ -274,7 +288,8 @@ PRESETS = {  # modality: parameters of `bright_cells`, of dic those of `relief_c
     },
 }
 
-# %% ../../nbs/30_segment.classic.ipynb #c055
+# %% ../../nbs/30_segment.classic.ipynb #c060
+#| code-fold: true
 def standard(frame: np.ndarray) -> np.ndarray:
     "Return the frame as float32, median 0, spread 1; `InputError` for pixels that are no numbers."
     frame = np.asarray(frame)
@@ -296,7 +311,8 @@ def standard(frame: np.ndarray) -> np.ndarray:
         raise InputError(f"{found} are too large to be compared. Repair or remove the frame")
     return ((frame - np.median(frame)) / (spread or 1)).astype(np.float32)
 
-# %% ../../nbs/30_segment.classic.ipynb #c057
+# %% ../../nbs/30_segment.classic.ipynb #c062
+#| code-fold: true
 @dataclass
 class BlobTails:
     "What the blob filter answers, as a mean over frames: its tails for each radius."
@@ -329,7 +345,8 @@ def sign_of(tails: BlobTails) -> int:
     at = tails.strongest
     return -1 if tails.high[at] < 0.75 * tails.low[at] else 1
 
-# %% ../../nbs/30_segment.classic.ipynb #c058
+# %% ../../nbs/30_segment.classic.ipynb #c063
+#| code-fold: true
 def radius_of(tails: BlobTails, relief: bool, sign: int) -> float:
     "Return the radius of a typical cell."
     if relief:  # a cell is several grains of its texture wide
@@ -350,7 +367,8 @@ def halo(frame: np.ndarray, radius: float, scale: Scale) -> float:
     darkest, quarter, middle = np.percentile(flat, [1, 25, 50])
     return (middle - darkest) / max(middle - quarter, 1e-9) / 3.449
 
-# %% ../../nbs/30_segment.classic.ipynb #c059
+# %% ../../nbs/30_segment.classic.ipynb #c064
+#| code-fold: true
 def preset(modality: str, parameters: dict) -> dict:
     "Return the preset of a modality, given parameters put in; of auto the given ones alone."
     if modality != "auto" and modality not in PRESETS:
@@ -382,7 +400,7 @@ def naming(movie: Any, t: int) -> Iterator[None]:
     except InputError as e:
         raise InputError(f"{getattr(movie, 'name', '') or 'movie'}, frame {t}: {e}") from e
 
-# %% ../../nbs/30_segment.classic.ipynb #c061
+# %% ../../nbs/30_segment.classic.ipynb #c067
 class Segmenter(Protocol):
     "Finds the cells of a frame; `fit` looks at a movie first, and returns the segmenter."
 
@@ -394,7 +412,8 @@ class Segmenter(Protocol):
         "Return the label image of a frame: 0 is background."
         ...
 
-# %% ../../nbs/30_segment.classic.ipynb #c062
+# %% ../../nbs/30_segment.classic.ipynb #c068
+#| code-fold: true
 def standard_at(movie: Any, t: int) -> np.ndarray:
     "Return frame t of a movie, standardised; an error names movie and frame."
     frame = movie[t]  # its errors name it already
@@ -427,7 +446,8 @@ def decide(segmenter: "Classic", frames: list[np.ndarray]) -> None:  # standardi
     elif modality == "auto":
         segmenter.modality = modality_of(frames, segmenter.radius, segmenter.sign, scale)
 
-# %% ../../nbs/30_segment.classic.ipynb #c063
+# %% ../../nbs/30_segment.classic.ipynb #c069
+#| code-fold: true
 def find_cells(segmenter: "Classic", flat: np.ndarray) -> np.ndarray:  # a standardised frame
     "Return the label image of a frame; a large cell is found in a frame of block means."
     radius = segmenter.radius or 1.0
@@ -444,7 +464,7 @@ def find_cells(segmenter: "Classic", flat: np.ndarray) -> np.ndarray:  # a stand
     ]
     return labels[np.ix_(*back)]
 
-# %% ../../nbs/30_segment.classic.ipynb #c064
+# %% ../../nbs/30_segment.classic.ipynb #c071
 @dataclass
 class Classic:
     "Threshold and watershed with a preset per modality; what is not given is decided from pixels."

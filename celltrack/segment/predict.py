@@ -57,7 +57,8 @@ def spans(
         tiles.append(Span(a - margin, low, high, weight))
     return model.size(int(np.diff(borders).max()) + 2 * (margin - model.margin)), tiles
 
-# %% ../../nbs/36_segment.predict.ipynb #c016
+# %% ../../nbs/36_segment.predict.ipynb #c017
+#| code-fold: true
 def around(image: np.ndarray, tile: tuple[Span, Span], shape: tuple[int, int]) -> np.ndarray:
     "Return the part of an image that the network sees of a tile, mirrored beyond the edge."
     rows, columns = (
@@ -86,7 +87,7 @@ def add_tile(out: np.ndarray, maps: np.ndarray, tile: tuple[Span, Span], margin:
     part = part * rows.weight[:, None] * columns.weight
     out[:, rows.low : rows.high, columns.low : columns.high] += part
 
-# %% ../../nbs/36_segment.predict.ipynb #c017
+# %% ../../nbs/36_segment.predict.ipynb #c018
 @torch.inference_mode()
 def predict_maps(
     model: Any,  # `UNet` or `UNet2015`
@@ -117,6 +118,7 @@ def predict_maps(
     return out
 
 # %% ../../nbs/36_segment.predict.ipynb #c028
+#| code-fold: false
 PARAMETERS = {
     "threshold": 0.5,  # of the foreground
     "seam": 1.0,  # weight of the seam against the distance
@@ -126,6 +128,7 @@ PARAMETERS = {
 }
 
 # %% ../../nbs/36_segment.predict.ipynb #c029
+#| code-fold: true
 LIMITS = {
     "threshold": (0, 1),
     "seam": (-100, 100),
@@ -164,7 +167,8 @@ def to_cells(
     )
     return tidy(split(mask, height, p["depth"]), smallest)
 
-# %% ../../nbs/36_segment.predict.ipynb #c043
+# %% ../../nbs/36_segment.predict.ipynb #c042
+#| code-fold: true
 def liveliest(frame: np.ndarray, window: Sequence[int]) -> np.ndarray:
     "Return the part of a frame, of nine of that size, whose pixels vary most."
     corners = [
@@ -196,7 +200,7 @@ def probe_diameter(
     half = np.searchsorted(ordered.cumsum(), areas.sum() / 2)  # half of the area: up to this cell
     return float(peak), float(np.sqrt(4 / np.pi * ordered[half]) / scale)
 
-# %% ../../nbs/36_segment.predict.ipynb #c047
+# %% ../../nbs/36_segment.predict.ipynb #c046
 #| code-fold: false
 def find_diameter(model: Any, frames: Sequence[np.ndarray], **parameters: float) -> float:
     """Return a typical cell's diameter in pixels: that at which cells look neither large nor small.
@@ -215,7 +219,7 @@ def find_diameter(model: Any, frames: Sequence[np.ndarray], **parameters: float)
     off = np.ma.log(sizes / ladder[:, None]).mean(1).filled(np.nan)  # above 0: larger than given
     falls = [k for k in range(len(ladder) - 1) if off[k] >= 0 > off[k + 1]]
     if not falls:
-        return float(np.ma.median(sizes[peaks.argmax()]))  # smaller or larger than the ladder
+        return float(np.ma.median(sizes[peaks.argmax()]))  # smaller or larger than all of them
 
     def clearness(k):
         return (peaks[k] + peaks[k + 1]) ** 4 * min(off[k] - off[k + 1], np.log(1.5))
@@ -223,7 +227,8 @@ def find_diameter(model: Any, frames: Sequence[np.ndarray], **parameters: float)
     k = max(falls, key=clearness)
     return float(ladder[k] * 1.5 ** (off[k] / (off[k] - off[k + 1])))
 
-# %% ../../nbs/36_segment.predict.ipynb #c052
+# %% ../../nbs/36_segment.predict.ipynb #c051
+#| code-fold: true
 def cells_inside(neighbour: np.ndarray, now: np.ndarray) -> dict[int, np.ndarray]:
     "Return {label of `now`: labels of the neighbour frame that lie mostly inside it}."
     o = frame_overlap(neighbour, now)
@@ -252,6 +257,7 @@ def split_merged(before: np.ndarray, now: np.ndarray, after: np.ndarray) -> np.n
     return out.astype(np.uint16 if free <= 2**16 else np.uint32)
 
 # %% ../../nbs/36_segment.predict.ipynb #c055
+#| code-fold: true
 class RefinedFrames:
     "The frames of a label movie, each compared with its neighbours when it is asked for."
 
@@ -283,7 +289,8 @@ def refine(labels: Movie) -> Movie:
     "Return the label Movie with a cell split where both neighbour frames show several there."
     return labels.like(RefinedFrames(labels))
 
-# %% ../../nbs/36_segment.predict.ipynb #c062
+# %% ../../nbs/36_segment.predict.ipynb #c061
+#| code-fold: true
 def sample_frames(movie: Any, samples: int) -> list[np.ndarray]:  # as of `Network.fit`
     "Return frames spread over a movie, float32; `InputError` names the movie and the frame."
     if isinstance(movie, np.ndarray) and movie.ndim == 2:
@@ -313,7 +320,8 @@ def check_segmenter(name: Any, network: Any, notes: dict) -> None:
     ):
         raise InputError(f"{name}: parameters {stored}. Give numbers for {', '.join(PARAMETERS)}")
 
-# %% ../../nbs/36_segment.predict.ipynb #c063
+# %% ../../nbs/36_segment.predict.ipynb #c062
+#| code-fold: true
 def open_network(segmenter: Any) -> tuple[torch.nn.Module, dict[str, float]]:  # a Network
     "Return the network, on its device, and the parameters of `to_cells`: given, stored, default."
     known = isinstance(segmenter.diameter, Real) and 0 < float(segmenter.diameter) < np.inf
@@ -330,7 +338,7 @@ def open_network(segmenter: Any) -> tuple[torch.nn.Module, dict[str, float]]:  #
     given = {name: value for name, value in given.items() if value is not None}
     return network, PARAMETERS | notes.get("parameters", {}) | given
 
-# %% ../../nbs/36_segment.predict.ipynb #c064
+# %% ../../nbs/36_segment.predict.ipynb #c063
 @dataclass(repr=False)
 class Network:
     "Segmenter: a trained network sees frames with cells NORMAL pixels wide, a watershed follows."
@@ -371,7 +379,7 @@ class Network:
         check_length("diameter", self.diameter, frame.shape)
         return to_cells(network_maps(self, frame), scale_of(self), **self.parameters)
 
-# %% ../../nbs/36_segment.predict.ipynb #c065
+# %% ../../nbs/36_segment.predict.ipynb #c064
 def scale_of(segmenter: Network) -> float:
     "Return the pixels of the network per pixel of the frame."
     return min(NORMAL / segmenter.diameter, 4) if segmenter.diameter else 1.0

@@ -31,6 +31,7 @@ def seams(labels: np.ndarray) -> np.ndarray:
     return low < ndimage.maximum_filter(ids, 3, mode="nearest")
 
 # %% ../../nbs/31_segment.targets.ipynb #c014
+#| code-fold: false
 def opened(labels: np.ndarray) -> np.ndarray:
     "Return the labels with background on all seams: no two cells touch, thin ones may vanish."
     return np.where(seams(labels), 0, labels).astype(np.asarray(labels).dtype)
@@ -64,7 +65,8 @@ def two_nearest(labels: np.ndarray, spacing: Spacing = None) -> np.ndarray:
     d1, at = ndimage.distance_transform_edt(ids == 0, sampling=spacing, return_indices=True)
     return np.stack([d1, distance_to_others(ids[tuple(at)], ids, ids > 0, spacing)])
 
-# %% ../../nbs/31_segment.targets.ipynb #c027
+# %% ../../nbs/31_segment.targets.ipynb #c026
+#| code-fold: false
 def class_weights(labels: np.ndarray) -> np.ndarray:  # a label image, or a stack of them
     "Return the weights (2,) of background and foreground that balance them at a mean of 1."
     cells = np.count_nonzero(check_labels(labels, "labels"))
@@ -80,7 +82,7 @@ def border_term(
     reach = two_nearest(labels, spacing).sum(0)
     return np.where(np.asarray(labels) > 0, 0, w0 * np.exp(-(reach**2) / (2 * sigma**2)))
 
-# %% ../../nbs/31_segment.targets.ipynb #c028
+# %% ../../nbs/31_segment.targets.ipynb #c027
 #| code-fold: false
 def border_weights(
     labels: np.ndarray,  # (y, x) or (z, y, x); cells that touch have no border: see `opened`
@@ -99,7 +101,7 @@ def border_weights(
     weights = np.where(cells, pair[1], pair[0]) + border_term(labels, w0, sigma, spacing)
     return weights.astype(np.float32)
 
-# %% ../../nbs/31_segment.targets.ipynb #c036
+# %% ../../nbs/31_segment.targets.ipynb #c034
 def clump_numbers(labels: np.ndarray) -> np.ndarray:
     "Return small numbers that differ where cells touch: 1, 2 ... in each clump, 0 outside."
     ids, n = numbered(labels)
@@ -126,7 +128,8 @@ def largest_in_cell(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
     top[0] = 1
     return top[ids]
 
-# %% ../../nbs/31_segment.targets.ipynb #c039
+# %% ../../nbs/31_segment.targets.ipynb #c036
+#| code-fold: false
 def three_classes(labels: np.ndarray, width: float = 1) -> np.ndarray:  # of the border, pixels
     "Return 0 for background, 1 for the interior of a cell, 2 for its border (uint8)."
     deep = depths(labels)
@@ -145,12 +148,12 @@ def distance(labels: np.ndarray, spacing: Spacing = None) -> np.ndarray:
     deep = depths(labels, spacing)
     return (deep / largest_in_cell(labels, deep)).astype(np.float32)
 
-# %% ../../nbs/31_segment.targets.ipynb #c040
+# %% ../../nbs/31_segment.targets.ipynb #c037
 def training_targets(labels: np.ndarray) -> np.ndarray:  # (y, x) or (z, y, x)
     "Return foreground, seam and distance, float32 (3, y, x) or (3, z, y, x), from 0 to 1."
     return np.stack([numbered(labels)[0] > 0, seams(labels), distance(labels)]).astype(np.float32)
 
-# %% ../../nbs/31_segment.targets.ipynb #c046
+# %% ../../nbs/31_segment.targets.ipynb #c042
 def known(
     gold: np.ndarray,  # labels; perhaps not all cells are annotated
     silver: np.ndarray | None = None,  # labels of nearly all cells of the same frame

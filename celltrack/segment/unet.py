@@ -23,7 +23,8 @@ from torch.nn.functional import (
 from ..movie import InputError
 from .augment import middle
 
-# %% ../../nbs/33_segment.unet.ipynb #c019
+# %% ../../nbs/33_segment.unet.ipynb #c025
+#| code-fold: false
 def double(inputs: int, outputs: int, padding: int = 0, bias: bool = True) -> nn.Sequential:
     "Return two 3×3 convolutions, each followed by batch norm and ReLU."
     layers: list[nn.Module] = []
@@ -33,7 +34,7 @@ def double(inputs: int, outputs: int, padding: int = 0, bias: bool = True) -> nn
         layers.append(nn.ReLU())
     return nn.Sequential(*layers)
 
-# %% ../../nbs/33_segment.unet.ipynb #c030
+# %% ../../nbs/33_segment.unet.ipynb #c039
 class UNet2015(nn.Module):
     """The network of Ronneberger, Fischer and Brox (2015), with batch norm.
 
@@ -73,7 +74,7 @@ class UNet2015(nn.Module):
             x = block(torch.cat([middle(skips.pop(), x.shape[-2:]), x], 1))
         return self.last(x)
 
-# %% ../../nbs/33_segment.unet.ipynb #c032
+# %% ../../nbs/33_segment.unet.ipynb #c041
 def initialise(model: nn.Module) -> None:
     "Draw the weights after He et al. (2015): the signal keeps its size; biases are 0."
     for layer in model.modules():
@@ -99,7 +100,7 @@ def check_input(model: Any, x: torch.Tensor) -> None:
 
 # %% ../../nbs/33_segment.unet.ipynb #c045
 class Residual(nn.Module):
-    "Two 3×3 convolutions beside a short cut (He et al. 2016): keeps (y, x)."
+    "Two 3×3 convolutions beside a shortcut (He et al. 2016): keeps (y, x)."
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
@@ -150,7 +151,8 @@ class UNet(nn.Module):
             x = block(torch.cat([interpolate(x, scale_factor=2), skips.pop()], 1))
         return self.last(x)[..., :h, :w]
 
-# %% ../../nbs/33_segment.unet.ipynb #c057
+# %% ../../nbs/33_segment.unet.ipynb #c054
+#| code-fold: false
 def masked_mean(
     values: torch.Tensor,  # (n, h, w)
     known: torch.Tensor,  # bool, the same shape
@@ -160,7 +162,8 @@ def masked_mean(
     weights = known.float() if weights is None else weights * known
     return (values * weights).sum() / weights.sum().clamp(min=1e-6)
 
-# %% ../../nbs/33_segment.unet.ipynb #c065
+# %% ../../nbs/33_segment.unet.ipynb #c057
+#| code-fold: false
 def cross_entropy(
     logits: torch.Tensor,  # (n, h, w)
     target: torch.Tensor,  # 0 to 1, the same shape
@@ -171,7 +174,8 @@ def cross_entropy(
     each = binary_cross_entropy_with_logits(logits, target, reduction="none")
     return masked_mean(each, known, weights)
 
-# %% ../../nbs/33_segment.unet.ipynb #c070
+# %% ../../nbs/33_segment.unet.ipynb #c062
+#| code-fold: false
 def dice(logits: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     "Return 1 - the soft Dice coefficient over known pixels, the mean over the images."
     p, q = torch.sigmoid(logits) * known, target * known
@@ -186,7 +190,7 @@ def focal(
     each = binary_cross_entropy_with_logits(logits, target, reduction="none")
     return masked_mean(wrong * each, known)
 
-# %% ../../nbs/33_segment.unet.ipynb #c076
+# %% ../../nbs/33_segment.unet.ipynb #c068
 def cell_loss(
     logits: torch.Tensor,  # (n, 1 or 3, h, w)
     target: torch.Tensor,  # (n, 3, h, w)

@@ -18,7 +18,7 @@ from ..score.overlap import Overlap
 from .divide import HYPOTHESIS_KINDS, NETWORK_ARRAYS, Hypotheses
 from ..tracks import Tracks
 
-# %% ../../nbs/47_track.choice.ipynb #c018
+# %% ../../nbs/47_track.choice.ipynb #c023
 class KnownTruth(NamedTuple):
     "The true lineage and the detections that show it."
 
@@ -39,7 +39,7 @@ def known_truth(context, cells, truth, tables):
     mother_of[events.track[events.daughters]] = events.mothers[events.division]
     return KnownTruth(events, before, mother_of, *matched_nodes(context, graph, cells, tables))
 
-# %% ../../nbs/47_track.choice.ipynb #c019
+# %% ../../nbs/47_track.choice.ipynb #c024
 def matched_nodes(context, graph, cells, tables):
     "Return the detection of each true node (-1: none), and the true nodes of each detection."
     detected = cells[["frame", "label"]].to_numpy()[context.row]
@@ -56,7 +56,7 @@ def matched_nodes(context, graph, cells, tables):
                 nodes_of[position[t, b]].append(node[t, a])
     return cell_of, nodes_of
 
-# %% ../../nbs/47_track.choice.ipynb #c022
+# %% ../../nbs/47_track.choice.ipynb #c027
 def true_origin(known, context, newborn):
     "Return (kind, position of the origin) of a newborn, None for a cell from nowhere."
     if len(known.nodes_of[newborn]) != 1:
@@ -83,7 +83,7 @@ def true_origin(known, context, newborn):
         return "division", origin
     return None
 
-# %% ../../nbs/47_track.choice.ipynb #c023
+# %% ../../nbs/47_track.choice.ipynb #c028
 def true_hypotheses(
     hypotheses: Hypotheses,
     cells: pd.DataFrame,  # the cells of the Tracks that they are about
@@ -103,7 +103,7 @@ def true_hypotheses(
             right[k] = row.get((*origin, newborn), right[k])
     return right
 
-# %% ../../nbs/47_track.choice.ipynb #c030
+# %% ../../nbs/47_track.choice.ipynb #c034
 def first_parameters(inputs, hidden, generator):  # numbers of inputs and units, torch Generator
     "Return the random first parameters of one network: hidden, bias, out, direct, constant."
 
@@ -125,7 +125,7 @@ def network_output(x, network):
     hidden, bias, out, direct, constant = network
     return torch.tanh(x @ hidden + bias) @ out + x @ direct + constant
 
-# %% ../../nbs/47_track.choice.ipynb #c035
+# %% ../../nbs/47_track.choice.ipynb #c039
 class Stacked(NamedTuple):
     "The hypotheses of several movies in one table, kind by kind, and within a kind movie by movie."
 
@@ -134,7 +134,7 @@ class Stacked(NamedTuple):
     right: np.ndarray  # (newborns,) row of the right hypothesis
     weight: np.ndarray  # (newborns,) they add up to 1
 
-# %% ../../nbs/47_track.choice.ipynb #c036
+# %% ../../nbs/47_track.choice.ipynb #c040
 def stack_examples(examples):  # [(Hypotheses, rows of the right ones)], one per movie
     "Return them Stacked."
     newborns = np.array([len(right) for _, right in examples])
@@ -153,14 +153,14 @@ def stack_examples(examples):  # [(Hypotheses, rows of the right ones)], one per
     features = [x.astype(np.float32) for x in features]
     return Stacked(features, owner, np.concatenate(right), weight)
 
-# %% ../../nbs/47_track.choice.ipynb #c042
+# %% ../../nbs/47_track.choice.ipynb #c046
 def cross_entropy_of_choices(utility, owner, right, weight):  # tensors
     "Return the weighted sum of -log p of the right hypotheses."
     top = torch.full((len(right),), -1e9).scatter_reduce(0, owner, utility.detach(), "amax")
     total = torch.zeros(len(right)).index_add(0, owner, torch.exp(utility - top[owner]))
     return (weight * (total.log() + top - utility[right])).sum()
 
-# %% ../../nbs/47_track.choice.ipynb #c046
+# %% ../../nbs/47_track.choice.ipynb #c050
 def train_networks(z, stacked, hidden, steps, rate, decay, seed):  # z: three tensors
     "Return the parameters of the three networks after training, as numpy arrays."
     generator = torch.Generator().manual_seed(seed)
@@ -179,7 +179,7 @@ def train_networks(z, stacked, hidden, steps, rate, decay, seed):  # z: three te
         schedule.step()
     return [[p.detach().numpy() for p in network] for network in networks]
 
-# %% ../../nbs/47_track.choice.ipynb #c051
+# %% ../../nbs/47_track.choice.ipynb #c055
 def as_one_network(networks):  # parameters of networks of the same kind
     "Return the parameters of the wide network whose output is the mean of theirs."
     hidden, bias, out, direct, constant = zip(*networks, strict=True)
@@ -192,7 +192,7 @@ def as_one_network(networks):  # parameters of networks of the same kind
         sum(constant) / n,
     )
 
-# %% ../../nbs/47_track.choice.ipynb #c054
+# %% ../../nbs/47_track.choice.ipynb #c058
 def learn_weights(
     examples: list[tuple[Hypotheses, np.ndarray]],  # with the rows of the right ones, per movie
     hidden: int = 12,  # units of a network

@@ -22,7 +22,7 @@ from .kalman import AxisState, PointMotion, kalman_gains, later_covariance
 from .sort import Tracker, close_pairs, overlapping_pairs
 from ..tracks import Tracks, check_cells
 
-# %% ../../nbs/45_track.deepsort.ipynb #c015
+# %% ../../nbs/45_track.deepsort.ipynb #c014
 def unit_rows(embeddings, cells):  # (n, d), the table whose rows they describe
     "Return embeddings as unit rows float32; `InputError` where they do not fit or are NaN."
     rows = np.asarray(embeddings, np.float32)
@@ -41,7 +41,7 @@ def unit_rows(embeddings, cells):  # (n, d), the table whose rows they describe
         )
     return rows / length
 
-# %% ../../nbs/45_track.deepsort.ipynb #c018
+# %% ../../nbs/45_track.deepsort.ipynb #c017
 class Gallery:
     "The last embeddings of n tracks, in a ring: `rows` (n, budget, d), `count` (n,) of all ever."
 
@@ -79,7 +79,7 @@ class Gallery:
             best[first : first + 4096] = cosine.max(1, initial=-1)
         return best
 
-# %% ../../nbs/45_track.deepsort.ipynb #c023
+# %% ../../nbs/45_track.deepsort.ipynb #c022
 def embed_cells(embedder, cells, movie, embeddings=None):
     "Return unit rows: the embeddings given, or those that the embedder makes."
     if embeddings is not None:
@@ -97,7 +97,7 @@ def embed_cells(embedder, cells, movie, embeddings=None):
         embedder = open_embedder(embedder)
     return unit_rows(embedder.embed(movie, cells), cells)
 
-# %% ../../nbs/45_track.deepsort.ipynb #c024
+# %% ../../nbs/45_track.deepsort.ipynb #c023
 class GalleryTracker(Tracker):
     "A Tracker whose tracks have galleries."
 
@@ -129,14 +129,14 @@ class GalleryTracker(Tracker):
         return Tracker.link(run, cells, movie, labels)
 
     def update(self, cells: pd.DataFrame, embeddings: np.ndarray | None = None) -> pd.DataFrame:
-        "Take the cells of the next frame; return those put out now."
+        "Take the cells of the next frame; return those reported now."
         cells = check_cells(cells, online=True)
         recent = 0 if self.recent is None else len(self.recent)
         self.offset = self.first_row + recent
         self.embeddings = embed_cells(self.embedder, cells, None, embeddings)
         return super().update(cells)
 
-# %% ../../nbs/45_track.deepsort.ipynb #c026
+# %% ../../nbs/45_track.deepsort.ipynb #c025
 def height_state(boxes):  # (n, 6)
     "Return DeepSORT's measurement (4, n) of boxes: centre x and y, aspect a = w / h, height h."
     low, high = boxes[:, 2:4], boxes[:, 4:]
@@ -150,7 +150,7 @@ def variances(h, scale, aspect):  # heights (n,)
     of_length = (scale * h) ** 2
     return np.stack([of_length, of_length, np.full(len(h), aspect**2), of_length])
 
-# %% ../../nbs/45_track.deepsort.ipynb #c027
+# %% ../../nbs/45_track.deepsort.ipynb #c026
 class HeightState(AxisState):
     "The tracks of DeepSORT, with d = 4; a new one is at rest where its box is."
 
@@ -175,7 +175,8 @@ class HeightState(AxisState):
         "Return the variance (4, n) of what is measured, about what is expected."
         return self.P[0] + self.measurement_variance()
 
-# %% ../../nbs/45_track.deepsort.ipynb #c028
+# %% ../../nbs/45_track.deepsort.ipynb #c027
+#| code-fold: true
 def noise_sums(h, rate, n, scale, aspect):  # heights, their change in a frame; frames to wait
     "Return (3, 4, n): `variances` over n frames, times mᵖ, summed; p = 0, 1, 2, m frames ago."
     one, two = n * (n - 1) / 2, (n - 1) * n * (2 * n - 1) / 6
@@ -189,7 +190,7 @@ def noise_sums(h, rate, n, scale, aspect):  # heights, their change in a frame; 
         sums.append([of_length, of_length, of_aspect, of_length])
     return np.array(sums)
 
-# %% ../../nbs/45_track.deepsort.ipynb #c029
+# %% ../../nbs/45_track.deepsort.ipynb #c028
 class HeightMotion(HeightState):
     """DeepSORT's motion model, 2D: centre x y, aspect a and height h, all with a velocity.
 
@@ -229,13 +230,13 @@ class HeightMotion(HeightState):
         self.x[:, rows] += k * innovation
         self.v[:, rows] += g * innovation
 
-# %% ../../nbs/45_track.deepsort.ipynb #c031
+# %% ../../nbs/45_track.deepsort.ipynb #c030
 GATE = float(chdtri(4, 0.05))  # squared distance below which 95 % of true pairs lie
 
-# %% ../../nbs/45_track.deepsort.ipynb #c035
+# %% ../../nbs/45_track.deepsort.ipynb #c036
 @dataclass
 class ReferenceDeepSort(GalleryTracker):
-    "DeepSORT as published: use `DeepSort.reference()`. Confirmed tracks are put out where seen."
+    "DeepSORT as published: use `DeepSort.reference()`. Confirmed tracks are reported where seen."
 
     max_age: int = 30  # frames that a confirmed track may stay unseen
     n_init: int = 3  # hits in a row that confirm a track
@@ -266,7 +267,7 @@ class ReferenceDeepSort(GalleryTracker):
         shown = (live.time_since_update == 0) & (live.hits >= self.min_hits)
         return live.past[shown, -1], live.past[shown, -2], live.ident[shown]
 
-# %% ../../nbs/45_track.deepsort.ipynb #c036
+# %% ../../nbs/45_track.deepsort.ipynb #c037
 def match_appearance(tracker, tracks, boxes, free):  # positions of tracks and of boxes
     "Return the assignment of least cosine distance among pairs that pass the gate."
     motion = tracker.live.motion
@@ -285,7 +286,7 @@ def match_overlap(tracker, tracks, expected, boxes, free):
     src, dst, iou = overlapping_pairs(expected[tracks], boxes[free])
     return assign_at_most(tracks[src], free[dst], 1 - iou, tracker.max_iou_distance)
 
-# %% ../../nbs/45_track.deepsort.ipynb #c037
+# %% ../../nbs/45_track.deepsort.ipynb #c038
 def cascade(tracker, expected, boxes):
     "Return (src, dst): confirmed tracks choose first, the latest seen before others."
     live, free = tracker.live, np.arange(len(boxes))
@@ -303,26 +304,26 @@ def cascade(tracker, expected, boxes):
     s, d = match_overlap(tracker, rest, expected, boxes, free)
     return np.concatenate([*src, s]), np.concatenate([*dst, d])
 
-# %% ../../nbs/45_track.deepsort.ipynb #c039
+# %% ../../nbs/45_track.deepsort.ipynb #c040
 def assign_at_most(src, dst, cost, most):
-    "Return the assignment in which pairs dearer than `most` cost as much as none, then drop them."
+    "Return the assignment in which a pair above a cost of `most` is worth no more than none."
     gain = most + 1e-5 - cost
     useful = np.flatnonzero(gain > 0)
     chosen = useful[max_weight_matching(src[useful], dst[useful], gain[useful])]
     chosen = chosen[cost[chosen] <= most]
     return src[chosen], dst[chosen]
 
-# %% ../../nbs/45_track.deepsort.ipynb #c042
+# %% ../../nbs/45_track.deepsort.ipynb #c043
 # of chapter 42's `check_options`; a gallery of `budget` embeddings is kept of each track
 DEEP_RANGES = {"weight": (0, 1e9), "even": (-1e9, 1e9), "budget": (1, 10_000)}
 DEEP_RANGES |= {"max_cosine": (0, 1e9), "max_iou_distance": (0, 1e9)}
 
-# %% ../../nbs/45_track.deepsort.ipynb #c043
+# %% ../../nbs/45_track.deepsort.ipynb #c044
 @dataclass
 class DeepSort(GalleryTracker):
     """Linker and online tracker after DeepSORT, for cells: SORT that also counts appearance.
 
-    Without a weight it is `Sort(shrink=0)`. Divisions are left to `Divide(DeepSort())`.
+    Without a weight it is `Sort(gate=1.25, shrink=0)`. Divisions are left to `Divide(DeepSort())`.
     `DeepSort.reference()` is the paper's program. 2D and 3D, masks or boxes.
     Wojke et al., ICIP 2017.
     """
@@ -356,7 +357,7 @@ class DeepSort(GalleryTracker):
 
     reference = staticmethod(ReferenceDeepSort)  # the paper's program
 
-# %% ../../nbs/45_track.deepsort.ipynb #c053
+# %% ../../nbs/45_track.deepsort.ipynb #c071
 def select_cells(
     cells: pd.DataFrame,  # with boxes and `score`
     min_confidence: float = 0.0,  # least score

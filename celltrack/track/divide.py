@@ -35,7 +35,7 @@ from ..tracks import Tracks, from_links
 __all__ = ['DIVISION_FEATURES', 'HYPOTHESIS_KINDS', 'NETWORK_ARRAYS', 'Hypotheses', 'find_hypotheses', 'choice_probabilities',
            'shipped_weights', 'utilities', 'Divide']
 
-# %% ../../nbs/43_track.divide.ipynb #c018
+# %% ../../nbs/43_track.divide.ipynb #c016
 #| code-fold: false
 def family_ties(lineage, track):  # a lineage table, (n,) track of each cell
     "Return (n,) whether the track of each cell has a parent, and whether it has a child."
@@ -49,7 +49,7 @@ def find_newborns(context, lineage):  # TrackContext, lineage of the Tracks
     late = context.frame > context.frame.min(initial=0)
     return np.flatnonzero((context.before < 0) & late & ~has_parent)
 
-# %% ../../nbs/43_track.divide.ipynb #c021
+# %% ../../nbs/43_track.divide.ipynb #c019
 #| code-fold: false
 def conserves_area(context, mother, newborn, tolerance=0.3, imbalance=2.0, reach=1.5):
     "Return which pairs (mother, newborn), with the mother's next cell, are like a family."
@@ -61,8 +61,7 @@ def conserves_area(context, mother, newborn, tolerance=0.3, imbalance=2.0, reach
     far = np.maximum(context.distance(sister, mother), context.distance(newborn, mother))
     return conserved & alike & (far <= reach * context.median_size[mother])
 
-# %% ../../nbs/43_track.divide.ipynb #c025
-#| code-fold: false
+# %% ../../nbs/43_track.divide.ipynb #c023
 @dataclass
 class MotherRule:
     "Linker: `linker`, then newborns become children of the nearest mother that conserves area."
@@ -97,7 +96,8 @@ class MotherRule:
         bare = tracks.cells.drop(columns="track")
         return from_links(bare, src, dst, tracks.labels, movie=movie)
 
-# %% ../../nbs/43_track.divide.ipynb #c030
+# %% ../../nbs/43_track.divide.ipynb #c026
+#| code-fold: true
 DIVISION_FEATURES = (
     Feature("distance", "length", True),
     Feature("distance²", "area", True),
@@ -128,7 +128,7 @@ DIVISION_FEATURES = (
     Feature("isolated rate", "rate"),
 )
 
-# %% ../../nbs/43_track.divide.ipynb #c032
+# %% ../../nbs/43_track.divide.ipynb #c027
 def family_geometry(context, mother, sister, newborn):
     "Return the columns that tell how mother and daughters lie."
     size = context.median_size[mother]
@@ -153,7 +153,7 @@ def family_geometry(context, mother, sister, newborn):
         "inside": box_overlap(boxes[mother], boxes[newborn]) / box_volume(boxes[newborn]),
     }
 
-# %% ../../nbs/43_track.divide.ipynb #c033
+# %% ../../nbs/43_track.divide.ipynb #c028
 def family_areas(context, mother, sister, newborn):
     "Return the columns that compare the areas of mother and daughters."
     before = context.median_area[mother]
@@ -191,7 +191,7 @@ def family_appearance(context, mother, sister, newborn):
         "mother axis ratio": context.axis_ratio[mother],
     }
 
-# %% ../../nbs/43_track.divide.ipynb #c034
+# %% ../../nbs/43_track.divide.ipynb #c029
 def movie_rates(movie, n):  # Reliability, number of rows
     "Return the columns about the movie, the same for all rows."
     return {name.replace("_", " "): np.full(n, rate) for name, rate in movie._asdict().items()}
@@ -223,7 +223,7 @@ def division_features(context, mother, newborn, movie):  # TrackContext, positio
     }
     return stack_features(DIVISION_FEATURES, columns)
 
-# %% ../../nbs/43_track.divide.ipynb #c040
+# %% ../../nbs/43_track.divide.ipynb #c034
 GAP_FEATURES = (
     Feature("distance", "length", True),
     Feature("distance²", "area", True),
@@ -241,7 +241,7 @@ GAP_FEATURES = (
     Feature("isolated rate", "rate"),
 )
 
-# %% ../../nbs/43_track.divide.ipynb #c041
+# %% ../../nbs/43_track.divide.ipynb #c035
 def gap_features(context, ended, newborn, movie):  # TrackContext, positions, Reliability
     "Return (n, 14), as in GAP_FEATURES: what is known of each newborn as a lost cell."
     late = context.frame[newborn] - context.frame[ended] - 1
@@ -265,7 +265,7 @@ def gap_features(context, ended, newborn, movie):  # TrackContext, positions, Re
     }
     return stack_features(GAP_FEATURES, columns)
 
-# %% ../../nbs/43_track.divide.ipynb #c042
+# %% ../../nbs/43_track.divide.ipynb #c036
 APPEAR_FEATURES = (
     Feature("border", "flag"),
     Feature("alone", "flag"),
@@ -285,7 +285,7 @@ def appear_features(context, newborn, movie):  # TrackContext, positions, Reliab
     }
     return stack_features(APPEAR_FEATURES, columns)
 
-# %% ../../nbs/43_track.divide.ipynb #c044
+# %% ../../nbs/43_track.divide.ipynb #c037
 class Hypotheses(NamedTuple):
     "All hypotheses of all newborns, one row each: children, then closed gaps, then newcomers."
 
@@ -296,7 +296,8 @@ class Hypotheses(NamedTuple):
     owner: np.ndarray  # (rows,) position in `newborns` of the newborn that a row is about
     features: tuple  # three arrays: as in DIVISION_FEATURES, GAP_FEATURES, APPEAR_FEATURES
 
-# %% ../../nbs/43_track.divide.ipynb #c045
+# %% ../../nbs/43_track.divide.ipynb #c038
+#| code-fold: true
 def find_hypotheses(
     tracks: Tracks,
     movie: Movie | None = None,  # the Movie whose spacing applies
@@ -325,7 +326,7 @@ def find_hypotheses(
     )
     return Hypotheses(context, newborns, division, gap, owner, features)
 
-# %% ../../nbs/43_track.divide.ipynb #c048
+# %% ../../nbs/43_track.divide.ipynb #c041
 def choice_probabilities(
     utility: np.ndarray,  # (rows,) of each hypothesis
     owner: np.ndarray,  # (rows,) the newborn that it is about
@@ -337,7 +338,7 @@ def choice_probabilities(
     share = np.exp(utility - top[owner])
     return share / np.bincount(owner, share, n)[owner]
 
-# %% ../../nbs/43_track.divide.ipynb #c051
+# %% ../../nbs/43_track.divide.ipynb #c045
 HYPOTHESIS_KINDS = ("division", "gap", "appear")
 NETWORK_ARRAYS = ("mean", "scale", "hidden", "bias", "out", "direct", "constant")
 
@@ -361,7 +362,7 @@ def utilities(
         out.append(hidden @ w["out"] + z @ w["direct"] + w["constant"])
     return np.concatenate(out)
 
-# %% ../../nbs/43_track.divide.ipynb #c054
+# %% ../../nbs/43_track.divide.ipynb #c047
 def choose(hypotheses, utility):
     "Return ((mother, newborn), (ended, newborn)): the links with the largest sum of log-odds."
     track = hypotheses.context.track
@@ -380,7 +381,7 @@ def choose(hypotheses, utility):
     gap = chosen[chosen >= n_divisions] - n_divisions
     return tuple(x[division] for x in hypotheses.divisions), tuple(x[gap] for x in hypotheses.gaps)
 
-# %% ../../nbs/43_track.divide.ipynb #c057
+# %% ../../nbs/43_track.divide.ipynb #c048
 #| code-fold: false
 def resolve_newborns(
     tracks: Tracks,  # of any linker
@@ -404,40 +405,7 @@ def resolve_newborns(
         tracks = from_links(cells, src, dst, tracks.labels, movie=movie)
     return tracks
 
-# %% ../../nbs/43_track.divide.ipynb #c061
-#| code-fold: false
-TEMPERATURE = 0.7  # of the probabilities that are told: chapter 47
-
-
-def explain_newborns(
-    tracks: Tracks,
-    movie: Movie | None = None,  # the Movie whose spacing applies
-    weights: dict[str, np.ndarray] | None = None,  # default: `shipped_weights`
-    **options: Any,  # of `find_hypotheses`
-) -> pd.DataFrame:
-    "Return one row per newborn of one round: its cell, the likeliest hypothesis, its probability."
-    found = find_hypotheses(tracks, movie, **options)
-    n = len(found.newborns)
-    u = utilities(found, shipped_weights() if weights is None else weights)
-    p = choice_probabilities(u / TEMPERATURE, found.owner, n)
-    last_of_owner = np.cumsum(np.bincount(found.owner, minlength=n)) - 1
-    best = np.lexsort((p, found.owner))[last_of_owner]
-    context = found.context
-    origin = np.concatenate([found.divisions[0], found.gaps[0], np.full(n, -1)])[best]
-    track_and_end = np.append(context.track, -1), np.append(context.frame, -1)
-    from_track, last_frame = (values[origin] for values in track_and_end)  # the last: nowhere
-    return pd.DataFrame(
-        {
-            "frame": context.frame[found.newborns],
-            "track": context.track[found.newborns],
-            "hypothesis": np.repeat(HYPOTHESIS_KINDS, [len(x) for x in found.features])[best],
-            "from track": from_track,
-            "last frame": last_frame,
-            "probability": p[best],
-        }
-    )
-
-# %% ../../nbs/43_track.divide.ipynb #c064
+# %% ../../nbs/43_track.divide.ipynb #c053
 #| code-fold: false
 FATE_MOVIES: dict[str, dict[str, Any]] = {  # options beside those of all
     "shrink": {},  # all that die shrink first
@@ -449,11 +417,11 @@ FATE_MOVIES: dict[str, dict[str, Any]] = {  # options beside those of all
 
 
 def fate_movie(kind: str, seed: int = 0) -> tuple[Movie, Tracks]:  # kind: of FATE_MOVIES
-    "Return a movie of 60 frames in which cells come to an end in this way, and its exact truth."
+    "Return a movie of 60 frames in which cells end as `kind` says, and its exact truth."
     options: dict[str, Any] = {"cycle": 32.0, "death": 0.01} | FATE_MOVIES[kind]
     return simulate_movie(60, (256, 256), 24, seed=seed, **options)
 
-# %% ../../nbs/43_track.divide.ipynb #c072
+# %% ../../nbs/43_track.divide.ipynb #c061
 #| code-fold: false
 def assign_fates(
     tracks: Tracks,
@@ -483,7 +451,7 @@ def assign_fates(
     lineage["fate"] = [known[track] for track in lineage.track]
     return Tracks(tracks.cells, lineage, tracks.labels, tracks.max_children, tracks.notes)
 
-# %% ../../nbs/43_track.divide.ipynb #c073
+# %% ../../nbs/43_track.divide.ipynb #c062
 def has_lasted(context, last, lineage, frames):
     "Return whether each track has so many frames, or was there from the start, or has a mother."
     out_of_nowhere = np.isin(context.track[last], context.track[find_newborns(context, lineage)])
@@ -497,7 +465,7 @@ def goes_on_nearby(context, last, lineage, frames, reach=1.5):  # positions of l
     gate = reach * context.median_size[last]
     return np.isin(last, pairs_in_time(context, last, newborns, lags, gate)[0])
 
-# %% ../../nbs/43_track.divide.ipynb #c074
+# %% ../../nbs/43_track.divide.ipynb #c063
 def leaves_picture(context, last, film):  # positions of last cells; the Movie, or None
     "Return whether each touches the edge, or would cross it with its next step."
     leaving = context.border[last]
@@ -518,7 +486,7 @@ def looks_dying(context, last, shrunk, changed):
     change = abs(context.intensity_rank[last] - usual["rank"].to_numpy())
     return (share < shrunk) | (share < 0.85) & (change > changed)
 
-# %% ../../nbs/43_track.divide.ipynb #c086
+# %% ../../nbs/43_track.divide.ipynb #c070
 @dataclass
 class Divide:
     """Linker: `linker`, then gaps closed and mothers found, then fates.
@@ -551,3 +519,36 @@ class Divide:
         options = {"late": self.late, "max_gap": self.max_gap, "gate": self.gate}
         tracks = resolve_newborns(tracks, movie, self.weights, self.rounds, **options)
         return assign_fates(tracks, movie)
+
+# %% ../../nbs/43_track.divide.ipynb #c099
+#| code-fold: false
+TEMPERATURE = 0.7  # of the probabilities that are reported: chapter 47
+
+
+def explain_newborns(
+    tracks: Tracks,
+    movie: Movie | None = None,  # the Movie whose spacing applies
+    weights: dict[str, np.ndarray] | None = None,  # default: `shipped_weights`
+    **options: Any,  # of `find_hypotheses`
+) -> pd.DataFrame:
+    "Return one row per newborn of one round: its cell, the likeliest hypothesis, its probability."
+    found = find_hypotheses(tracks, movie, **options)
+    n = len(found.newborns)
+    u = utilities(found, shipped_weights() if weights is None else weights)
+    p = choice_probabilities(u / TEMPERATURE, found.owner, n)
+    last_of_owner = np.cumsum(np.bincount(found.owner, minlength=n)) - 1
+    best = np.lexsort((p, found.owner))[last_of_owner]
+    context = found.context
+    origin = np.concatenate([found.divisions[0], found.gaps[0], np.full(n, -1)])[best]
+    track_and_end = np.append(context.track, -1), np.append(context.frame, -1)
+    from_track, last_frame = (values[origin] for values in track_and_end)  # the last: nowhere
+    return pd.DataFrame(
+        {
+            "frame": context.frame[found.newborns],
+            "track": context.track[found.newborns],
+            "hypothesis": np.repeat(HYPOTHESIS_KINDS, [len(x) for x in found.features])[best],
+            "from track": from_track,
+            "last frame": last_frame,
+            "probability": p[best],
+        }
+    )

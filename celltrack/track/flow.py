@@ -62,7 +62,7 @@ def drift(movie: Movie) -> np.ndarray:
         before = now
     return shifts * movie.spacing
 
-# %% ../../nbs/46_track.flow.ipynb #c020
+# %% ../../nbs/46_track.flow.ipynb #c027
 CELL_WIDTH = 10.0  # pixels that a typical cell measures in the frames whose flow is sought
 
 
@@ -84,7 +84,7 @@ def dense_flow(
     back = np.divide(a.shape, flow[0].shape)
     return np.stack([ndimage.zoom(v, back, order=1) / z for v, z in zip(flow, zoom, strict=True)])
 
-# %% ../../nbs/46_track.flow.ipynb #c021
+# %% ../../nbs/46_track.flow.ipynb #c028
 #| code-fold: false
 def cell_flow(
     movie: Movie,
@@ -115,7 +115,7 @@ def cell_flow(
         displacement[rows] = np.stack(moved, 1)
     return displacement * scale
 
-# %% ../../nbs/46_track.flow.ipynb #c027
+# %% ../../nbs/46_track.flow.ipynb #c036
 def displacements(movie, cells, kind):
     "Return (n, ndim) what the picture says of each cell's step to the next frame."
     if len(cells) and cells.frame.max() >= len(movie):
@@ -128,7 +128,7 @@ def displacements(movie, cells, kind):
     to_next = np.vstack([drift(movie)[1:], np.zeros((1, movie.ndim))])
     return to_next[cells.frame.to_numpy()]
 
-# %% ../../nbs/46_track.flow.ipynb #c028
+# %% ../../nbs/46_track.flow.ipynb #c037
 @dataclass
 class FlowSort(Sort):
     """Linker: SORT whose expectation is shifted by the motion of the picture; needs the movie.

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from ..movie import InputError, check_number
 
-# %% ../../nbs/41_track.kalman.ipynb #c024
+# %% ../../nbs/41_track.kalman.ipynb #c026
 def kalman_gains(
     P: np.ndarray,  # (3, d, n) var(x), cov(x, v), var(v) of each axis and track
     R: np.ndarray,  # (d, 1) variance of a measurement
@@ -33,7 +33,7 @@ def later_covariance(
     a, b, c = P
     return np.stack([a + 2 * b + c + Q, b + c, c + Qv])
 
-# %% ../../nbs/41_track.kalman.ipynb #c027
+# %% ../../nbs/41_track.kalman.ipynb #c030
 class AxisState:
     "n tracks: positions `x`, velocities `v` (d, n), `P` (3, d, n): var(x), cov(x, v), var(v)."
 
@@ -55,7 +55,7 @@ class AxisState:
         self.v = np.concatenate([self.v, np.zeros(x.shape)], 1)
         self.P = np.concatenate([self.P, P], 2)
 
-# %% ../../nbs/41_track.kalman.ipynb #c029
+# %% ../../nbs/41_track.kalman.ipynb #c032
 class MeasuredTracks(AxisState):
     "Tracks with the constants of their filter; a new one is at rest where it was measured."
 
@@ -77,7 +77,22 @@ class MeasuredTracks(AxisState):
         z = check_measured(z, len(self.R)).T
         self.append(z, np.broadcast_to(self.P0, (3, *z.shape)))
 
-# %% ../../nbs/41_track.kalman.ipynb #c031
+# %% ../../nbs/41_track.kalman.ipynb #c033
+def check_measured(z, width):
+    "Return measurements as floats (m, width); `InputError` where one is not finite."
+    z = np.asarray(z, float)
+    if z.ndim != 2 or z.shape[1] != width:
+        raise InputError(
+            f"measurements of shape {z.shape}; give one row of {width} numbers per track"
+        )
+    if np.isfinite(z).all():
+        return z
+    bad = np.flatnonzero(~np.isfinite(z).all(1))
+    raise InputError(
+        f"measurement {bad[0]} is {z[bad[0]].tolist()} ({len(bad)} such rows). Remove this cell"
+    )
+
+# %% ../../nbs/41_track.kalman.ipynb #c035
 #| code-fold: false
 class AxisFilter(MeasuredTracks):
     """Kalman filters of n tracks at once, each axis on its own.
@@ -110,32 +125,7 @@ class AxisFilter(MeasuredTracks):
         self.x = self.x + frames * self.v
         self.P = covariance_after(self.P, frames, self.Q, self.Qv)
 
-# %% ../../nbs/41_track.kalman.ipynb #c032
-def covariance_after(P, frames, Q, Qv):
-    "Return the covariance (3, d, n) after so many frames, as of `later_covariance`."
-    n = float(frames)
-    a, b, c = P
-    position = n * Q + (n - 1) * n * (2 * n - 1) / 6 * Qv  # the sum of m² Qv, m from 0 to n - 1
-    return np.stack(
-        [a + 2 * n * b + n**2 * c + position, b + n * c + n * (n - 1) / 2 * Qv, c + n * Qv]
-    )
-
-# %% ../../nbs/41_track.kalman.ipynb #c033
-def check_measured(z, width):
-    "Return measurements as floats (m, width); `InputError` where one is not finite."
-    z = np.asarray(z, float)
-    if z.ndim != 2 or z.shape[1] != width:
-        raise InputError(
-            f"measurements of shape {z.shape}; give one row of {width} numbers per track"
-        )
-    if np.isfinite(z).all():
-        return z
-    bad = np.flatnonzero(~np.isfinite(z).all(1))
-    raise InputError(
-        f"measurement {bad[0]} is {z[bad[0]].tolist()} ({len(bad)} such rows). Remove this cell"
-    )
-
-# %% ../../nbs/41_track.kalman.ipynb #c043
+# %% ../../nbs/41_track.kalman.ipynb #c039
 def box_to_state(low, high):  # corners (n, 2), y x
     "Return SORT's measurement (n, 4) of boxes: centre x and y, area s, aspect r = width / height."
     h, w = (high - low).T
@@ -150,7 +140,7 @@ def state_to_box(z):  # (n, 4)
         h = s / w
     return np.stack([y - h / 2, x - w / 2], 1), np.stack([y + h / 2, x + w / 2], 1)
 
-# %% ../../nbs/41_track.kalman.ipynb #c046
+# %% ../../nbs/41_track.kalman.ipynb #c042
 class AxisMotion:
     "A motion model over an AxisFilter; a subclass turns detections into `measured` and back."
 
@@ -182,7 +172,7 @@ class AxisMotion:
         "Move all tracks so many frames on at once."
         self.filter.wait(frames)
 
-# %% ../../nbs/41_track.kalman.ipynb #c047
+# %% ../../nbs/41_track.kalman.ipynb #c044
 class BoxFilter(AxisFilter):
     "The filter of SORT's boxes: an area, which is row 2, stops shrinking before it is negative."
 
@@ -201,7 +191,7 @@ class BoxFilter(AxisFilter):
         self.x[2] = area + steps * rate
         self.v[2] = np.where(steps < frames, 0, rate)
 
-# %% ../../nbs/41_track.kalman.ipynb #c048
+# %% ../../nbs/41_track.kalman.ipynb #c045
 class BoxMotion(AxisMotion):
     """SORT's motion model, 2D: box centre, area s and aspect r; all but r have a velocity.
 
@@ -232,10 +222,10 @@ class BoxMotion(AxisMotion):
         "Return each track's box as it is believed to be now (n, 6)."
         return np.concatenate([self.filter.x[1::-1].T, *state_to_box(self.filter.x.T)], 1)
 
-# %% ../../nbs/41_track.kalman.ipynb #c053
+# %% ../../nbs/41_track.kalman.ipynb #c049
 VARIANCES = ("step", "velocity", "change", "grow")
 
-# %% ../../nbs/41_track.kalman.ipynb #c054
+# %% ../../nbs/41_track.kalman.ipynb #c050
 class PointMotion(AxisMotion):
     """Motion model of n tracks, 2D or 3D: the centre moves, the box around it changes slowly.
 
@@ -274,3 +264,13 @@ class PointMotion(AxisMotion):
     def state(self) -> np.ndarray:
         "Return each track's centre and box as they are believed to be now (n, 3·ndim)."
         return self._shift(self.filter.x.T, 1)
+
+# %% ../../nbs/41_track.kalman.ipynb #c084
+def covariance_after(P, frames, Q, Qv):
+    "Return the covariance (3, d, n) after so many frames, as of `later_covariance`."
+    n = float(frames)
+    a, b, c = P
+    position = n * Q + (n - 1) * n * (2 * n - 1) / 6 * Qv  # the sum of m² Qv, m from 0 to n - 1
+    return np.stack(
+        [a + 2 * n * b + n**2 * c + position, b + n * c + n * (n - 1) / 2 * Qv, c + n * Qv]
+    )

@@ -23,7 +23,7 @@ from ..detections import cell_positions, neighbour_distance, rows_by_frame
 from ..movie import LENGTHS, Movie, check_number
 from ..tracks import Tracks, check_cells, from_links
 
-# %% ../../nbs/40_track.nearest.ipynb #c020
+# %% ../../nbs/40_track.nearest.ipynb #c027
 class Linker(Protocol):
     """Whatever links cells to tracks: one of the three interfaces of celltrack.
 
@@ -40,7 +40,7 @@ class Linker(Protocol):
         "Return the Tracks of a cells table; they carry the labels, if given."
         ...
 
-# %% ../../nbs/40_track.nearest.ipynb #c022
+# %% ../../nbs/40_track.nearest.ipynb #c031
 @dataclass
 class _FrameByFrame(ABC):
     max_distance: float | None = None  # physical units; default: the median neighbour distance
@@ -48,7 +48,7 @@ class _FrameByFrame(ABC):
     def __post_init__(self):
         if self.max_distance is not None:
             name = f"{type(self).__name__}: max_distance"
-            check_number(name, self.max_distance, (LENGTHS[0], np.inf))
+            check_number(name, self.max_distance, (LENGTHS[0], np.inf))  # above 0
 
     def link(
         self, cells: pd.DataFrame, movie: Movie | None = None, labels: Movie | None = None
@@ -74,7 +74,7 @@ class _FrameByFrame(ABC):
     def _match(self, src, dst, distance, gate):
         "Return (src, dst) of the chosen candidates of a pair of frames."
 
-# %% ../../nbs/40_track.nearest.ipynb #c024
+# %% ../../nbs/40_track.nearest.ipynb #c033
 class NearestNeighbour(_FrameByFrame):
     "Linker: greedy, the closest pair first."
 
@@ -85,11 +85,13 @@ class NearestNeighbour(_FrameByFrame):
 class GlobalNearestNeighbour(_FrameByFrame):
     """Linker: the smallest sum of squared distances over a frame pair.
 
-    A birth and a death together cost `max_distance` squared.
+    Each later cell without a link costs `max_distance` squared.
     """
 
     def _match(self, src, dst, distance, gate):
-        if gate > 1e6 * distance.max(initial=0):  # as many links as there can be
+        # a gate without limit: its square would swamp all distances in the sum,
+        # so first as many links as possible, then the smallest sum
+        if gate > 1e6 * distance.max(initial=0):
             pairs = min_cost_matching(src, dst, distance**2)
             return src[pairs], dst[pairs]
         return solve_assignment(src, dst, distance**2, birth=gate**2)

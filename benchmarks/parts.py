@@ -1,7 +1,7 @@
-"""What is each mended weak point of the published network worth? One mend at a time is taken back;
-writes nbs/tables/mends.csv and its run record.
+"""What is each part of the network worth by which it differs from the published one? One part at a
+time is taken away; writes nbs/tables/parts.csv and its run record.
 
-    python benchmarks/mends.py
+    python benchmarks/parts.py
 Needs the movies under $CELLTRACK_DATA. Training and test data are those of gnn.py "time": the first
 60 % of all real movies and simulated ones are for training, the rest of each real movie is the
 test, clean and damaged. About 20 minutes on one core; each network is kept in build/gnn.
@@ -47,7 +47,7 @@ STEPS, WIDTH, DEPTH = (gnn.OPTIONS[k] for k in ("steps", "width", "depth"))
 
 
 class Forward(MessagePassing):
-    "A layer in which cells hear of the past alone."
+    "A layer in which cells receive messages from the past alone."
 
     def forward(self, x, e, src, dst):
         e = e + self.edge(torch.cat([e, x[src], x[dst]], 1))
@@ -142,8 +142,8 @@ MENDS = {
 }
 
 
-def trained_state(mend, truths):
-    return mend.train(truths).state_dict()
+def trained_state(part, truths):
+    return part.train(truths).state_dict()
 
 
 def simulated_truths():
@@ -177,8 +177,8 @@ def main():
         shown = pd.DataFrame(rows).groupby(["without", "detections"], sort=False)
         print(shown.mean(numeric_only=True).round(4).tail(2).to_string(header=False), flush=True)
     settings = {"movies": gnn.MOVIES, "simulated": gnn.SIMULATED, "options": gnn.OPTIONS}
-    record = run_record("mends.py", ["numpy", "scipy", "torch"], settings)
-    write_table(pd.DataFrame(rows).round(4), record, "mends")
+    record = run_record("parts.py", ["numpy", "scipy", "torch"], settings)
+    write_table(pd.DataFrame(rows).round(4), record, "parts")
 
 
 if __name__ == "__main__":
