@@ -311,7 +311,9 @@ def good(tmp_path):
     write(tmp_path / "celltrack/movie.py", "")
     write(tmp_path / "celltrack/__init__.py", "")
     write(
-        tmp_path / "settings.ini", "[DEFAULT]\nrequirements = numpy>=1\ndev_requirements = pytest"
+        tmp_path / "settings.ini",
+        "[DEFAULT]\nrequirements = numpy>=1\ncourse_requirements = pytest\n"
+        "dev_requirements = pytest",
     )
     write(
         tmp_path / "_quarto.yml",
@@ -378,12 +380,22 @@ def test_a_bad_repository_is_seen(good, rule, path, text):
 def test_an_extra_may_be_imported_inside_a_function_only(good):
     write(
         good / "settings.ini",
-        "[DEFAULT]\nrequirements = numpy>=1\ndev_requirements = pytest\nhpc_requirements = pytest",
+        "[DEFAULT]\nrequirements = numpy>=1\ncourse_requirements = pytest\n"
+        "dev_requirements = pytest\nhpc_requirements = pytest",
     )
     write(good / "nbs/01_tracks.ipynb", book(py("#| export\ndef f():\n    import pytest")))
     assert not check.requirements_are_complete(check.Repository(good))
     write(good / "nbs/01_tracks.ipynb", book(py("#| export\nimport pytest")))
     assert check.requirements_are_complete(check.Repository(good))
+
+
+def test_a_notebook_imports_what_its_install_cell_installs(good):
+    for extra, fine in {"course": True, "dev": False}.items():
+        text = "[DEFAULT]\nrequirements = numpy>=1\ndev_requirements = ruff"
+        others = text if extra == "dev" else text + "\ncourse_requirements ="
+        write(good / "settings.ini", others + " pytest")
+        write(good / "nbs/01_tracks.ipynb", book(py("import pytest")))
+        assert fine == (not check.requirements_are_complete(check.Repository(good)))
 
 
 def test_every_rule_for_repositories_has_a_bad_one():

@@ -870,8 +870,9 @@ def no_private_paths(repo):
 def requirements_are_complete(repo):
     """settings.ini names every package that is imported.
 
-    Exported code needs `requirements`, the rest also `dev_requirements`. Extras such as
-    hpc_requirements serve exported code inside functions: the module must import without them.
+    Exported code needs `requirements`, notebooks also `course_requirements`, which the install cell
+    of a page installs, all else also `dev_requirements`. Extras such as hpc_requirements serve
+    exported code inside functions: the module must import without them.
     """
     parser = ConfigParser(delimiters=["="])
     parser.read(repo.root / "settings.ini", encoding="utf-8")
@@ -884,16 +885,16 @@ def requirements_are_complete(repo):
         for key, value in parser["DEFAULT"].items()
         if key.endswith("requirements")
     }
-    runtime, dev = names["requirements"], names["requirements"] | names["dev_requirements"]
-    extras = runtime.union(
-        *(names[key] for key in names if key not in ("requirements", "dev_requirements"))
-    )
+    runtime = names.pop("requirements")
+    course = runtime | names.pop("course_requirements", set())
+    dev = course | names.pop("dev_requirements")
+    extras = runtime.union(*names.values())
     owner = {
         name: {COMES_WITH.get(clean(d), clean(d)) for d in dists}
         for name, dists in importlib.metadata.packages_distributions().items()
     }
     trees = [
-        (nb.path, cell.tree, runtime if cell.exported else dev)
+        (nb.path, cell.tree, runtime if cell.exported else course)
         for nb in repo.notebooks
         for cell in nb.code
     ]

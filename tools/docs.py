@@ -320,7 +320,7 @@ import os
 if not os.path.isdir("tables"):  # this notebook stands alone: get the course, some minutes, once
     if not os.path.isdir("course"):
         !git clone --quiet --depth 1 {CONFIG.git_url} course
-    %pip install --quiet ./course
+    %pip install --quiet "./course[course]"
     %cd -q course/nbs"""
 
 
