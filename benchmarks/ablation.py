@@ -5,8 +5,9 @@ them, scored on frames never seen.
 
 Writes nbs/tables/ablation.csv and ablation.json.
 The first three quarters of sequence 01 teach (silver outlines, gold where there is), the last
-quarter judges, three frames lie between. The compact network at its own scale (a typical cell has
-24 pixels, and so the score is taken); the same steps, seed and number of crops for every variant.
+quarter is scored, three frames lie between. The compact network at its own scale (a typical cell
+has 24 pixels, and so the score is taken); the same steps, seed and number of crops for every
+variant.
 Rows with one map are read at a threshold of .5, the others with parameters fitted on frames that
 teach. A run that was stopped goes on from its folder. Pixel and cell counts are stored frame by
 frame; chapter 37 makes the table of them.

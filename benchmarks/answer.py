@@ -1,4 +1,4 @@
-"""Which tracker, on cells? The table of chapter 61: every rung of the ladder, two rivals and the
+"""Which tracker, on cells? The table of chapter 61: every tracker of the course, two rivals and the
 oracle, on four movies of the challenge and on simulated ones in which cells die.
 
     python benchmarks/answer.py [--movies WORD ...] [--only WORD ...] [--skip WORD ...]
@@ -8,8 +8,8 @@ $CELLTRACK_DATA and `pip install laptrack`. Detections are the silver masks (Flu
 clean and damaged with several seeds. What is learned has not seen the movie in question: networks
 and classifiers learn from the other three and from simulated movies. Each result is kept in
 build/answer, so a killed run goes on; remove build/answer/rows to begin anew. --movies, --only:
-those with one of these words in their name, --skip: rungs without them. The table holds what is in
-build/answer.
+those with one of these words in their name, --skip: trackers without them. The table holds what is
+in build/answer.
 """
 
 import argparse
@@ -31,7 +31,7 @@ import divide
 import variants
 from celltrack.cases import Case, damaged, rivals
 from celltrack.compare import death_outcomes, division_outcomes
-from celltrack.link.features import look_cosine
+from celltrack.link.features import embedding_cosine
 from celltrack.link.gnn import predict_links
 from celltrack.link.graph import make_example
 from celltrack.link.solve import Solver, probability_costs
@@ -126,7 +126,7 @@ def division_weights(movie):
     return kept(f"classifier without {movie}", learn)
 
 
-LOOKS = {  # name: kind of embedder in reid.py
+EMBEDDERS = {  # name: kind of embedder in reid.py
     "pixels": "pixels",
     "ReID": "reid",
     "contrastive": "contrast",
@@ -142,10 +142,10 @@ def unseen(movie):
     return movie if movie in TOLERANCES else next(iter(TOLERANCES))
 
 
-# ------------------------------------------------------------------ rungs
+# ------------------------------------------------------------------ trackers
 @dataclass(eq=False)
 class Setting:
-    "A movie in one state, and what several rungs share."
+    "A movie in one state, and what several trackers share."
 
     movie: str
     state: str
@@ -157,7 +157,7 @@ class Setting:
         return self.make()
 
     @cached_property
-    def looks(self) -> dict[str, np.ndarray]:
+    def known_embeddings(self) -> dict[str, np.ndarray]:
         "Embeddings of the cells, by the name of the embedder."
         return {}
 
@@ -166,19 +166,19 @@ class Setting:
         "Results of linkers, by name, to which the step of chapter 43 is applied."
         return {}
 
-    def embeddings(self, look):
-        "Return the embeddings of the cells, one row for each; crops are cut once for all looks."
-        if not self.looks:
+    def embeddings(self, embedder):
+        "Return the embeddings of the cells, one row for each; all embedders share the crops."
+        if not self.known_embeddings:
             case = self.case
-            embedders = [held_out_embedder(kind, unseen(self.movie)) for kind in LOOKS.values()]
+            embedders = [held_out_embedder(kind, unseen(self.movie)) for kind in EMBEDDERS.values()]
             nets = Together([embedder.net for embedder in embedders])
             rows = Embedder(nets).embed(case.movie, case.cells)
             parts = np.split(rows, np.cumsum(nets.sizes)[:-1], axis=1)
-            self.looks.update(zip(LOOKS, parts, strict=True))
-        return self.looks[look]
+            self.known_embeddings.update(zip(EMBEDDERS, parts, strict=True))
+        return self.known_embeddings[embedder]
 
     def link(self, name):
-        "Return the Tracks of a rung without the step."
+        "Return the Tracks of a tracker without the step."
         if name not in self.tracks:
             self.tracks[name] = LINKERS[name](self)
         return self.tracks[name]
@@ -198,16 +198,16 @@ def by(tracker):
     return lambda setting: tracker().link(setting.case.cells, setting.case.movie)
 
 
-def with_look(tracker, look):
+def with_embedder(tracker, embedder):
     def link(setting):
-        embeddings = setting.embeddings(look)
+        embeddings = setting.embeddings(embedder)
         return tracker().link(setting.case.cells, setting.case.movie, embeddings=embeddings)
 
     return link
 
 
 def divided(name):
-    "Return a function: the rung of this name, then the step of chapter 43."
+    "Return a function: the tracker of this name, then the step of chapter 43."
 
     def link(setting):
         weights = division_weights(setting.movie)
@@ -217,18 +217,18 @@ def divided(name):
     return link
 
 
-def graph(depth, look=None):
+def graph(depth, embedder=None):
     "Return a function: the cheapest lineage by a network of links."
 
     def link(setting):
         case = setting.case
-        variant = variants.Variant(depth, look and LOOKS[look])
+        variant = variants.Variant(depth, embedder and EMBEDDERS[embedder])
         net = variants.kept_network(variant, unseen(setting.movie))
         empty = (np.zeros(0, int), np.zeros(0, int))
         example = make_example(case.cells, empty, case.movie)
-        if look:
-            cosine = look_cosine(setting.embeddings(look), example.described.links)
-            example = variants.with_looks(example, cosine)
+        if embedder:
+            cosine = embedding_cosine(setting.embeddings(embedder), example.described.links)
+            example = variants.with_cosines(example, cosine)
         found = predict_links(net, example.described)
         costs = probability_costs(found, example.described.links)
         return Solver(lambda cells, movie: costs).link(case.cells, case.movie)
@@ -236,7 +236,7 @@ def graph(depth, look=None):
     return link
 
 
-GRAPH_LOOKS = ("pixels", "contrastive")  # that networks of links in variants.py have heard
+GRAPH_EMBEDDERS = ("pixels", "contrastive")  # that networks of links in variants.py have heard
 
 
 def rival(name):
@@ -248,9 +248,10 @@ PLAIN = {
     "global": by(lambda: open_tracker("global")),
     "IoU": by(lambda: open_tracker("iou")),
     "SORT as published": by(Sort.reference),
-    "DeepSORT as published": with_look(DeepSort.reference, "ReID"),
-    "SORT for cells": by(lambda: Sort(gate=DeepSort.gate, shrink=0)),  # DeepSORT without a look
-    **{f"DeepSORT, {name}": with_look(DeepSort, name) for name in LOOKS},
+    "DeepSORT as published": with_embedder(DeepSort.reference, "ReID"),
+    # DeepSORT without an embedder
+    "SORT for cells": by(lambda: Sort(gate=DeepSort.gate, shrink=0)),
+    **{f"DeepSORT, {name}": with_embedder(DeepSort, name) for name in EMBEDDERS},
 }
 LINKERS = {
     **PLAIN,
@@ -259,16 +260,16 @@ LINKERS = {
     "LP, no learning": by(Solver),
     "graph, depth 0": graph(0),
     "graph, depth 2": graph(2),
-    **{f"graph, depth {d}, {look}": graph(d, look) for d in (0, 2) for look in GRAPH_LOOKS},
+    **{f"graph, depth {d}, {name}": graph(d, name) for d in (0, 2) for name in GRAPH_EMBEDDERS},
     "LapTrack": rival("LapTrack, splitting"),
     "overlap": rival("overlap, dividing"),
     "oracle": rival("oracle"),
 }
 
 
-# ------------------------------------------------------------------ judged
-def judged(setting, name):
-    "Return the scores and the outcomes of a rung."
+# ------------------------------------------------------------------ scored
+def scored(setting, name):
+    "Return the scores and the outcomes of a tracker."
     case = setting.case
     start = time.perf_counter()
     tracks = setting.link(name)
@@ -295,11 +296,11 @@ def case_in(clean, state):
 
 
 def compute(chosen_movies, only, skip, most):
-    "Judge all rungs that are not in build/answer yet."
+    "Score all trackers that are not in build/answer yet."
     for movie, (_, make, seeds) in movies().items():
         if chosen_movies and not any(word in movie for word in chosen_movies):
             continue
-        clean = cache(make)  # made when the first rung is missing
+        clean = cache(make)  # made when the first tracker is missing
         for state in ("clean", *map(str, seeds[:most])):
             setting = Setting(movie, state, partial(case_in, clean, state))
             for name in LINKERS:
@@ -308,7 +309,7 @@ def compute(chosen_movies, only, skip, most):
                 skipped = any(word in name for word in skip)
                 if skipped or not chosen or path.exists():
                     continue
-                result = judged(setting, name)
+                result = scored(setting, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with atomic(path) as new:
                     new.write_text(json.dumps(result))
@@ -357,7 +358,7 @@ def main():
         "movies": list(TOLERANCES),
         "seeds of damage": SEEDS,
         "simulated": {"kinds": DEATHS, "movies of each": SIMULATED, "seeds of damage": 1},
-        "rungs": list(LINKERS),
+        "trackers": list(LINKERS),
     }
     packages = ["numpy", "scipy", "pandas", "torch", "laptrack"]
     record = run_record("answer.py", packages, settings)

@@ -1,10 +1,10 @@
-"""Where do looks help? DeepSORT + division with embeddings and without, on simulated movies of
+"""Where do embeddings help? DeepSORT + division with embeddings and without, on simulated movies of
 three kinds. The table of chapter 66.
 
-    python benchmarks/appearance.py [LOOK ...]        default: pixels reid
+    python benchmarks/appearance.py [EMBEDDER ...]        default: pixels reid
 
-Writes nbs/tables/appearance.csv and its run record. A look is a name for `open_embedder`. Each run
-is kept in build/answer, so a killed command goes on. No network learned from these movies. What
+Writes nbs/tables/appearance.csv and its run record. EMBEDDER is a name for `open_embedder`. Each
+run is kept in build/answer, so a killed command goes on. No network learned from these movies. What
 appearance adds on real movies is in the table of answer.py.
 """
 
@@ -46,33 +46,33 @@ SIMULATED = {  # group: (options of simulate_movie, share of cells lost)
 SEEDS = 8  # movies of each group
 
 
-def scores_of(group, seed, look):
-    "Return the IDF1 of a simulated movie, with a look or (None) without."
+def scores_of(group, seed, embedder):
+    "Return the IDF1 of a simulated movie, with an embedder or (None) without."
     options, lost = SIMULATED[group]
     movie, truth = simulate_movie(**options, seed=3000 + seed)
     case = damaged(Case("simulated", movie, truth, truth.labels), seed, lost, 0)
-    if look is None:
+    if embedder is None:
         return score_case(case, Divide(DeepSort(weight=0, embedder=None)).link(case.cells, movie))
-    embeddings = open_embedder(look).embed(movie, case.cells, case.labels)
+    embeddings = open_embedder(embedder).embed(movie, case.cells, case.labels)
     return score_case(case, Divide(DeepSort()).link(case.cells, movie, embeddings=embeddings))
 
 
 def main():
     start, rows = time.perf_counter(), []
-    looks = sys.argv[1:] or ["pixels", "reid"]
+    embedders = sys.argv[1:] or ["pixels", "reid"]
     for group in SIMULATED:
         for seed in range(SEEDS):
-            for look in (None, *looks):
-                name = f"appearance {group} {seed} {look}"
-                scores = kept(name, lambda g=group, s=seed, k=look: scores_of(g, s, k))
-                row = {"group": group, "movie": seed, "embedder": look or "none"}
+            for embedder in (None, *embedders):
+                name = f"appearance {group} {seed} {embedder}"
+                scores = kept(name, lambda g=group, s=seed, k=embedder: scores_of(g, s, k))
+                row = {"group": group, "movie": seed, "embedder": embedder or "none"}
                 rows.append(row | {"IDF1": scores["IDF1"], "division F1": scores["division F1"]})
     table = pd.DataFrame(rows)
     print(table.groupby(["group", "embedder"], sort=False)[["IDF1", "division F1"]].mean().round(4))
     settings = {
         "simulated": {k: {"options": o, "lost": lost} for k, (o, lost) in SIMULATED.items()},
         "movies of each": SEEDS,
-        "looks": looks,
+        "embedders": embedders,
     }
     record = run_record("appearance.py", ["numpy", "scipy", "torch"], settings, start)
     write_table(table.round(5), record, "appearance")

@@ -9,7 +9,7 @@ four movies of the challenge, and those that never saw this movie nor anything m
 Calibration is measured with the latter. --learn: learn the shipped weights anew, too, and write
 celltrack/weights/divide.*.
 What was learned and scored is kept in the cache folder, so that a run that was stopped goes on;
---movies judges only those.
+--movies scores only those.
 """
 
 import argparse
@@ -124,18 +124,18 @@ def two_rounds(case, tracks):
     return [(found, right), (again, right_again)]
 
 
-def judged(case, rungs):
-    "Return a row per rung and state of the detections: scores, and counts of divisions."
+def scored(case, trackers):
+    "Return a row per tracker and state of the detections: scores, and counts of divisions."
     rows = []
     states = {"clean": case} | {f"damaged {seed}": damaged(case, seed) for seed in TEST_SEEDS}
     for state, variant in states.items():
         detections, _, seed = state.partition(" ")
-        found = rows_of(variant, rungs).rename(columns={"tracker": "weights"})
+        found = rows_of(variant, trackers).rename(columns={"tracker": "weights"})
         rows.append(found.assign(detections=detections, seed=seed))
     return pd.concat(rows).assign(movie=case.name)
 
 
-def rungs_of(weights):  # {kind: weights}
+def trackers_of(weights):  # {kind: weights}
     "Return {name: linker}: two rules, and the learned step."
     rules = {
         "nearest within 1.5 sizes": MotherRule(tolerance=np.inf, imbalance=np.inf),
@@ -232,7 +232,7 @@ def movies():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--learn", action="store_true", help="learn the shipped weights anew")
-    parser.add_argument("--cache", type=Path, help="folder of what was learned and judged")
+    parser.add_argument("--cache", type=Path, help="folder of what was learned and scored")
     parser.add_argument("--movies", nargs="+", help="only these, and no table")
     given = parser.parse_args()
     start = time.perf_counter()
@@ -252,7 +252,7 @@ def main():
 
         def results(make=make, weights=weights):
             case = make()
-            return judged(case, rungs_of(weights)), choices(case, weights[UNSEEN])
+            return scored(case, trackers_of(weights)), choices(case, weights[UNSEEN])
 
         scores, found[name] = kept(given.cache, f"divide {name}", results)
         rows.append(scores)

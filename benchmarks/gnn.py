@@ -8,7 +8,7 @@ Needs the movies under $CELLTRACK_DATA. "movie": each real movie is linked by ne
 the others and simulated ones. "time": the first 60 % of all real movies are for training, the rest
 of each for the test. The published network (peer_gnn.py) and the classifier of divisions of chapter
 43 learn from the same examples. About an hour and a half on one core; each fold is kept in
-build/gnn, so a killed run goes on. What depth and looks are worth: variants.py.
+build/gnn, so a killed run goes on. What depth and embeddings are worth: variants.py.
 """
 
 import os

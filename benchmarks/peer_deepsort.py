@@ -14,8 +14,14 @@ def measure(box):  # x0 y0 x1 y1
 
 
 class PeerTrack:
-    def __init__(self, box, look, ident, n_init):
-        self.ident, self.hits, self.missed, self.n_init, self.looks = ident, 1, 0, n_init, [look]
+    def __init__(self, box, embedding, ident, n_init):
+        self.ident, self.hits, self.missed, self.n_init, self.embeddings = (
+            ident,
+            1,
+            0,
+            n_init,
+            [embedding],
+        )
         self.filter = f = KalmanFilter(8, 4)
         z = measure(box)
         h = z[3]
@@ -48,12 +54,12 @@ class PeerTrack:
         S, miss = f.H @ f.P @ f.H.T + self.noise(), z - (f.H @ f.x)[:, 0]
         return miss @ np.linalg.solve(S, miss)
 
-    def update(self, box, look, budget):
+    def update(self, box, embedding, budget):
         self.filter.R = self.noise()
         self.filter.update(measure(box)[:, None])
         self.hits += 1
         self.missed = 0
-        self.looks = (self.looks + [look])[-budget:]
+        self.embeddings = (self.embeddings + [embedding])[-budget:]
 
     def box(self):
         x, y, a, h = self.filter.x[:4, 0]
@@ -68,14 +74,12 @@ def overlap(a, b):
 class PeerDeepSort:
     def __init__(self, max_age=30, n_init=3, max_cosine=0.2, max_iou_distance=0.7, nn_budget=100):
         self.max_age, self.n_init, self.max_cosine = max_age, n_init, max_cosine
-        self.max_iou_distance, self.budget, self.tracks, self.count = (
-            max_iou_distance,
-            nn_budget,
-            [],
-            0,
-        )
+        self.max_iou_distance, self.budget = max_iou_distance, nn_budget
+        self.tracks, self.count = [], 0
 
-    def update(self, boxes, looks):  # (n, 4) x0 y0 x1 y1, (n, d) unit rows; returns [(row, id)]
+    def update(
+        self, boxes, embeddings
+    ):  # (n, 4) x0 y0 x1 y1, (n, d) unit rows; returns [(row, id)]
         for track in self.tracks:
             track.predict()
         free, matched = list(range(len(boxes))), {}
@@ -86,7 +90,7 @@ class PeerDeepSort:
                 free,
                 matched,
                 self.max_cosine,
-                lambda t, j: self.look_cost(t, boxes[j], looks[j]),
+                lambda t, j: self.appearance_cost(t, boxes[j], embeddings[j]),
             )
         tracks = [t for t in self.tracks if t not in matched and (not t.confirmed or t.missed == 1)]
         self.assign(
@@ -97,7 +101,7 @@ class PeerDeepSort:
             lambda t, j: 1 - overlap(t.box(), boxes[j]),
         )
         for track, j in matched.items():
-            track.update(boxes[j], looks[j], self.budget)
+            track.update(boxes[j], embeddings[j], self.budget)
         self.tracks = [
             t for t in self.tracks if t.missed == 0 or t.confirmed and t.missed <= self.max_age
         ]
@@ -105,13 +109,13 @@ class PeerDeepSort:
             track.row = matched.get(track)
         for j in free:
             self.count += 1
-            self.tracks.append(PeerTrack(boxes[j], looks[j], self.count, self.n_init))
+            self.tracks.append(PeerTrack(boxes[j], embeddings[j], self.count, self.n_init))
             self.tracks[-1].row = j
         return sorted((t.row, t.ident) for t in self.tracks if t.confirmed and t.missed == 0)
 
-    def look_cost(self, track, box, look):
+    def appearance_cost(self, track, box, embedding):
         return (
-            min(1 - look @ other for other in track.looks)
+            min(1 - embedding @ other for other in track.embeddings)
             if track.squared(measure(box)) <= GATE
             else 1e5
         )

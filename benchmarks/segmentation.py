@@ -3,12 +3,12 @@ nbs/tables/segmentation.csv and .json.
 
     python benchmarks/segmentation.py --held RUN --full RUN
 RUN: folders of two trainings, with and without the last quarter held out (the card of the weights
-has their commands). The last weights of each count: no frame that judges has chosen the step. Those
-of the full run are put into the box, celltrack/weights, in half precision, and the card is written
+has their commands). The last weights of each count: no frame that is scored has chosen the step.
+Those of the full run are written to celltrack/weights, in half precision, and the card is written
 anew. Rows: the run that never saw the frames, the shipped weights (which have), and the classic
-way (presets fitted on these sequences). Nothing is set by hand: each segmenter finds the size of
-the cells in the movie. Each row twice: as found, and after `refine`. SEG against gold where frames
-have it, and against silver outlines (SIM+: gold, complete); DET by the gold markers.
+segmenter (presets fitted on these sequences). Nothing is set by hand: each segmenter finds the size
+of the cells in the movie. Each row twice: as found, and after `refine`. SEG against gold where
+frames have it, and against silver outlines (SIM+: gold, complete); DET by the gold markers.
 """
 
 import argparse

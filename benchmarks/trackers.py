@@ -1,5 +1,5 @@
-"""Speed of the trackers at constant density, in detections per second, and of the eyes beside their
-bare network.
+"""Speed of the trackers at constant density, in detections per second, and of the embedder beside
+its bare network.
 
     OMP_NUM_THREADS=1 python benchmarks/trackers.py [--quick]
 Half of the cells begin in the middle of the movie and 3 % of the detections are lost, so that there
@@ -29,23 +29,23 @@ from celltrack.track.sort import Sort
 from peer_deepsort import PeerDeepSort
 from sort import world
 
-FRAMES, REPEATS, LOOKS = {100: 200, 500: 60, 1000: 40, 2000: 20, 5000: 10}, 3, 64
+FRAMES, REPEATS, WIDTH = {100: 200, 500: 60, 1000: 40, 2000: 20, 5000: 10}, 3, 64
 
 
 def scene(n, seed=0):
-    "Return the cells table and looks (rows of 64 numbers) of n cells per frame."
+    "Return the cells table and embeddings (rows of 64 numbers) of n cells per frame."
     rng, frames = np.random.default_rng(seed), FRAMES[n]
     cells = world(n, frames, seed)
     start = np.where(rng.random(n) < 0.5, 0, rng.integers(0, frames, n))
     cells = cells[
         (cells.frame.to_numpy() >= start[cells.true]) & (rng.random(len(cells)) > 0.03)
     ].reset_index(drop=True)
-    own = rng.normal(size=(n, LOOKS)).astype(np.float32)
-    return cells, own[cells.true] + rng.normal(0, 0.3, (len(cells), LOOKS)).astype(np.float32)
+    own = rng.normal(size=(n, WIDTH)).astype(np.float32)
+    return cells, own[cells.true] + rng.normal(0, 0.3, (len(cells), WIDTH)).astype(np.float32)
 
 
-def peer(cells, looks):
-    tracker, unit = PeerDeepSort(), looks / np.linalg.norm(looks, axis=1, keepdims=True)
+def peer(cells, embeddings):
+    tracker, unit = PeerDeepSort(), embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     for rows in cells.groupby("frame").indices.values():
         tracker.update(cells[["x0", "y0", "x1", "y1"]].to_numpy()[rows], unit[rows])
 
@@ -75,11 +75,11 @@ def linking(sizes):
     from 500 on."""
     rows = {}
     for n in sizes:
-        cells, looks = scene(n)
+        cells, embeddings = scene(n)
         for name, run in TRACKERS.items():
             if run is peer and n > 100:
                 continue
-            seconds = best(partial(run, cells, looks))
+            seconds = best(partial(run, cells, embeddings))
             rows.setdefault(name, {})[n] = len(cells) / seconds
     table = pd.DataFrame(rows).T
     fit = [n for n in sizes if n >= 500]
@@ -106,18 +106,18 @@ def linking(sizes):
 
 
 def looking(frames=10):
-    """Print how many cells per second the eyes embed, and their bare network on crops that lie
+    """Print how many cells per second the embedder embeds, and its bare network on crops that lie
     ready."""
     movie, truth = simulate_movie(frames, (1024, 1024), 900, seed=1, lazy=False)
-    cells, eyes = measure_movie(truth.labels), open_embedder()
+    cells, embedder = measure_movie(truth.labels), open_embedder()
     crops = torch.randn(len(cells), 1, SIDE, SIDE).contiguous(memory_format=torch.channels_last)
 
     def bare():
         with torch.no_grad():
-            for k in range(0, len(crops), eyes.batch):
-                eyes.net(crops[k : k + eyes.batch])
+            for k in range(0, len(crops), embedder.batch):
+                embedder.net(crops[k : k + embedder.batch])
 
-    whole, net = best(lambda: eyes.embed(movie, cells)), best(bare)
+    whole, net = best(lambda: embedder.embed(movie, cells)), best(bare)
     print(
         f"\n{len(cells)} cells in {frames} frames of 1024 x 1024: "
         f"{len(cells) / whole:,.0f} per second embedded, "

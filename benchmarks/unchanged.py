@@ -82,10 +82,10 @@ def part_of(case, frames):
 
 
 def simulated():
-    for look in ("nuclei", "dic", "phase"):
-        movie, truth = simulate_movie(8, (96, 96), 12, look, seed=3)
+    for modality in ("nuclei", "dic", "phase"):
+        movie, truth = simulate_movie(8, (96, 96), 12, modality, seed=3)
         yield (
-            look,
+            modality,
             {
                 "pixels": float(np.asarray(movie).astype(float).sum()),
                 "labels": float(np.asarray(truth.labels).astype(float).sum()),

@@ -1,5 +1,5 @@
-"""What do messages, and looks, add to the network of links? Networks of several depths, with and
-without the cosine of two cells' embeddings, on movies that they never saw; and are their
+"""What do messages, and embeddings, add to the network of links? Networks of several depths, with
+and without the cosine of two cells' embeddings, on movies that they never saw; and are their
 probabilities right?
 
     python benchmarks/variants.py [EMBEDDER ...]
@@ -26,7 +26,7 @@ import divide
 import gnn
 import reid
 from celltrack.cases import damaged, score_case
-from celltrack.link.features import EDGE_FEATURES, look_cosine
+from celltrack.link.features import EDGE_FEATURES, embedding_cosine
 from celltrack.link.gnn import (
     LinkNet,
     LinkProbabilities,
@@ -46,11 +46,11 @@ from gnn import MOVIES, OFTEN, SIMULATED, kept
 from tables import run_record, write_table
 
 WIDTH, STEPS = 32, 800
-TRAINING_SEEDS = (0, 1)  # the second: no look and contrast, at LOOK_DEPTHS
+TRAINING_SEEDS = (0, 1)  # the second: no embedder and contrast, at EMBEDDER_DEPTHS
 STATES = ("clean", 0, 1, 2)  # seeds of the damage
-FRAMES = {"PhC-C2DL-PSC": 60}  # judged of a movie, from its first; else all
-DEPTHS = (0, 1, 2)  # without looks
-LOOK_DEPTHS = (0, 2)  # with looks
+FRAMES = {"PhC-C2DL-PSC": 60}  # scored of a movie, from its first; else all
+DEPTHS = (0, 1, 2)  # without embeddings
+EMBEDDER_DEPTHS = (0, 2)  # with embeddings
 ONE_COST = [f.name for f in EDGE_FEATURES].index("distance to flow")
 THRESHOLDS = np.geomspace(0.1, 3, 40)  # of one cost, in cell sizes
 TEMPERATURES = np.geomspace(0.4, 4, 25)  # as in `calibrate`
@@ -59,7 +59,7 @@ BINS = np.array([0, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 1])  # of probabilities
 
 @dataclass(frozen=True)
 class Variant:
-    "How deep a network is, which looks it hears, and where its training begins."
+    "How deep a network is, which embedder it uses, and where its training begins."
 
     depth: int
     embedder: str | None = None
@@ -80,18 +80,18 @@ class Variant:
 
 def variants(embedders):
     "Return all Variants, those of the first training seed first."
-    looks = [None] * len(DEPTHS) + [e for e in embedders for _ in LOOK_DEPTHS]
-    depths = [*DEPTHS, *LOOK_DEPTHS * len(embedders)]
-    first = [Variant(depth, look) for depth, look in zip(depths, looks, strict=True)]
-    again = [v for v in first if v.depth in LOOK_DEPTHS and v.embedder in (None, "contrast")]
+    chosen = [None] * len(DEPTHS) + [e for e in embedders for _ in EMBEDDER_DEPTHS]
+    depths = [*DEPTHS, *EMBEDDER_DEPTHS * len(embedders)]
+    first = [Variant(depth, embedder) for depth, embedder in zip(depths, chosen, strict=True)]
+    again = [v for v in first if v.depth in EMBEDDER_DEPTHS and v.embedder in (None, "contrast")]
     return first + [replace(v, seed=seed) for v in again for seed in TRAINING_SEEDS[1:]]
 
 
-# ------------------------------------------------------------------ examples, and their looks
+# ------------------------------------------------------------------ examples, and their embeddings
 def pictured(cells, links, movie, seed=0):
     """Return [(Example, its cells, step of its frames)]: the augmented examples of a movie.
 
-    They are without looks; cells and step are what an embedder needs to look at them.
+    They are without embeddings; cells and step are what an embedder needs to look at them.
     """
     found = []
 
@@ -135,23 +135,23 @@ def embedder_of(name, left_out):
 
 
 @cache
-def looks(embedder, left_out, name):
+def cosines_of(embedder, left_out, name):
     "Return the cosines of all candidates of each example of a movie."
 
     def make():
         movie, labels = source(name)
-        eyes = embedder_of(embedder, left_out)
+        network = embedder_of(embedder, left_out)
         found = []
         for example, cells, step in examples(name):
-            rows = eyes.embed(movie[::step], cells, labels[::step])
-            found.append(look_cosine(rows, example.described.links).astype(np.float32))
+            rows = network.embed(movie[::step], cells, labels[::step])
+            found.append(embedding_cosine(rows, example.described.links).astype(np.float32))
         return found
 
     seen_by_all = embedder == "pixels"
     return kept(f"cosines {embedder}{'' if seen_by_all else f' without {left_out}'} {name}", make)
 
 
-def with_looks(example, cosine):
+def with_cosines(example, cosine):
     "Return the Example with one more column of links."
     described = example.described
     edges = np.c_[described.edges, cosine].astype(np.float32)
@@ -166,9 +166,9 @@ def training_movies(left_out, embedder=None):
     for name in dict.fromkeys(names):
         made[name] = [example for example, *_ in examples(name)]
         if embedder:
-            cosines = looks(embedder, left_out, name)
+            cosines = cosines_of(embedder, left_out, name)
             pairs = zip(made[name], cosines, strict=True)
-            made[name] = [with_looks(example, cosine) for example, cosine in pairs]
+            made[name] = [with_cosines(example, cosine) for example, cosine in pairs]
     return [made[name] for name in names]
 
 
@@ -237,7 +237,7 @@ def one_cost_tracks(case, example, found):
     return from_links(case.cells, links.src[rows], links.dst[rows], movie=case.movie)
 
 
-# ------------------------------------------------------------------ judged
+# ------------------------------------------------------------------ scored
 @dataclass
 class Test:
     "A Case as it is or damaged, its Example, and how many true links it has."
@@ -287,7 +287,7 @@ def row_of(test, tracks, found=None):
     return row | (event_counts(found, test.example, test.links) if found else {})
 
 
-def judged(name, state, embedders, seed):
+def scored(name, state, embedders, seed):
     "Return the rows of all variants on a movie in one state."
     make_test = cache(partial(test_of, name, state))  # made where a row is missing
 
@@ -295,7 +295,7 @@ def judged(name, state, embedders, seed):
     def cosine(embedder):
         case = make_test().case
         rows = embedder_of(embedder, name).embed(case.movie, case.cells, case.labels)
-        return look_cosine(rows, make_test().example.described.links)
+        return embedding_cosine(rows, make_test().example.described.links)
 
     def baselines():
         test = make_test()
@@ -309,7 +309,7 @@ def judged(name, state, embedders, seed):
         test = make_test()
         example = test.example
         if variant.embedder:
-            example = with_looks(example, cosine(variant.embedder))
+            example = with_cosines(example, cosine(variant.embedder))
         found = predict_links(kept_network(variant, name), example.described)
         row = row_of(test, linked(test, found), found)
         return {"variant": variant.name, "training": variant.seed, **row}
@@ -374,7 +374,7 @@ def calibration():
     """Return (reliability table, {movie: temperatures}).
 
     What repairs the probabilities on a movie, temperatures or a monotone function, is chosen on the
-    three other movies, each judged by the network that never saw it.
+    three other movies, each scored with the network that never saw it.
     """
     states = ("clean", 0)
     kept_said = {name: [said(name, state) for state in states] for name in MOVIES}
@@ -408,7 +408,7 @@ def main():
                 kept_network(variant, name)
                 print(f"{time.perf_counter() - start:.0f} s", name, variant, flush=True)
             for state in STATES:
-                rows += judged(name, state, embedders, seed)
+                rows += scored(name, state, embedders, seed)
                 print(f"{time.perf_counter() - start:.0f} s", name, state, flush=True)
         write(rows, embedders)
 
@@ -422,7 +422,7 @@ def write(rows, embedders):
         "options": {"width": WIDTH, "steps": STEPS},
         "seeds of training": TRAINING_SEEDS,
         "seeds of damage": STATES[1:],
-        "frames judged, where not all": FRAMES,
+        "frames scored, where not all": FRAMES,
         "thresholds of one cost": {name: round(one_cost_threshold(name), 3) for name in MOVIES},
     }
     packages = ["numpy", "scipy", "torch"]

@@ -53,7 +53,7 @@ def _nearest_pairs(a, b, max_distance, k):
     src, rank = np.nonzero(np.isfinite(distance))
     return src, partner[src, rank], distance[src, rank]
 
-# %% ../nbs/19_assignment.ipynb #c026
+# %% ../nbs/19_assignment.ipynb #c025
 #| code-fold: true
 def greedy_assignment(
     src: np.ndarray,  # (k,) candidate pairs, flat
@@ -85,7 +85,7 @@ def _check_pairs(src, dst, cost):
 def _both_free(src, dst, taken):  # taken: mask; True for pairs whose cells are in no pair taken
     return np.bincount(src, taken)[src] + np.bincount(dst, taken)[dst] == 0
 
-# %% ../nbs/19_assignment.ipynb #c062
+# %% ../nbs/19_assignment.ipynb #c061
 #| code-fold: false
 def certain_pairs(
     src: np.ndarray,  # (k,) candidate pairs, flat, each pair once
@@ -119,7 +119,7 @@ def _best_other(cell, gain):  # sorted by gain; best gain of the cell's other pa
     second[cell[lower]] = gain[lower]
     return np.where(lower, gain[top[cell]], second[cell])
 
-# %% ../nbs/19_assignment.ipynb #c067
+# %% ../nbs/19_assignment.ipynb #c066
 def _numbered(ids):  # numbered from 0, in the same order, without holes
     return np.cumsum(np.bincount(ids) > 0)[ids] - 1
 
@@ -129,7 +129,7 @@ def _small(ids):  # numbered anew where they are so large that an array of that 
         return np.unique(ids, return_inverse=True)[1]
     return ids
 
-# %% ../nbs/19_assignment.ipynb #c070
+# %% ../nbs/19_assignment.ipynb #c069
 _SMALL_TABLE = 10_000
 
 
@@ -154,7 +154,7 @@ def _solve(src, dst, gain):  # one island or several; mask of the pairs of large
     cost[: len(gain)] -= gain
     return min_weight_full_bipartite_matching(csr_matrix((cost, (row, column))))[1][src] == dst
 
-# %% ../nbs/19_assignment.ipynb #c073
+# %% ../nbs/19_assignment.ipynb #c072
 def max_weight_matching(
     src: np.ndarray,  # (k,) candidate pairs, flat, each pair once
     dst: np.ndarray,  # (k,)
@@ -190,7 +190,7 @@ def _groups_of_islands(src, dst, pairs, most=1000):  # pairs: positions; groups 
     start = start[np.diff(start // most, prepend=-1) > 0]
     return np.split(pairs[order], start[1:])
 
-# %% ../nbs/19_assignment.ipynb #c078
+# %% ../nbs/19_assignment.ipynb #c076
 def solve_assignment(
     src: np.ndarray,  # (k,) candidate pairs, flat, each pair once
     dst: np.ndarray,  # (k,)
@@ -211,7 +211,7 @@ def solve_assignment(
     chosen = _match(_small(src), _small(dst), gain[useful])
     return src[chosen], dst[chosen]
 
-# %% ../nbs/19_assignment.ipynb #c085
+# %% ../nbs/19_assignment.ipynb #c081
 def min_cost_matching(
     src: np.ndarray,  # (k,) candidate pairs, flat, each pair once
     dst: np.ndarray,  # (k,)

@@ -200,7 +200,7 @@ def push_apart(cells, options, box, rounds=4):
         position = wrap(position + np.stack(push, 1).clip(-reach / 2, reach / 2), box)
     return position, np.bincount(i, overlap / touch, n) + np.bincount(j, overlap / touch, n)
 
-# %% ../nbs/02_simulate.ipynb #c033
+# %% ../nbs/02_simulate.ipynb #c032
 #| code-fold: true
 def divide(cells, options, next_ident, rng):
     "Return the cells with each one whose time is up replaced by two, and (daughters, mothers)."
@@ -234,7 +234,7 @@ def decline(cells, dies, able, options, rng):
     alive = (cells.dying != BURSTING) & (dying < DYING)
     return replace(cells, dying=dying, shrinking=shrinking).take(np.flatnonzero(alive))
 
-# %% ../nbs/02_simulate.ipynb #c037
+# %% ../nbs/02_simulate.ipynb #c035
 #| code-fold: true
 def place_cells(count, cells, size, margin, options, rng):
     "Return positions (count, d) in colonies: `cells` of them in view, the others in the margin."
@@ -266,7 +266,7 @@ def step(cells, pressure, free, options, box, next_ident, rng):
     cells.position, pressure = push_apart(cells, options, box)
     return cells, pressure, born
 
-# %% ../nbs/02_simulate.ipynb #c038
+# %% ../nbs/02_simulate.ipynb #c036
 #| code-fold: true
 def live_cells(frames, size, cells, options, rng):
     "Return the Population of each frame, positions relative to the view, and {daughter: mother}."
@@ -296,7 +296,7 @@ def live_cells(frames, size, cells, options, rng):
         history.append(replace(now, position=position))
     return history, parents
 
-# %% ../nbs/02_simulate.ipynb #c043
+# %% ../nbs/02_simulate.ipynb #c041
 #| code-fold: true
 def largest_regions(index):
     "Return a label image with all but the largest connected region of each label set to 0."
@@ -323,7 +323,7 @@ def look_up(tile, at):
     index = [np.floor(k * np.float32(size)).astype(np.int32) & (size - 1) for k in at]
     return tile[tuple(index)]
 
-# %% ../nbs/02_simulate.ipynb #c044
+# %% ../nbs/02_simulate.ipynb #c042
 #| code-fold: true
 def surroundings(cells, axes, limit, shape, spacing, room=100_000):
     "Yield flat index, cell, `body` (d, n) of the pixels within `limit` of cells, some at a time."
@@ -347,7 +347,7 @@ def surroundings(cells, axes, limit, shape, spacing, room=100_000):
         cell = np.broadcast_to(rows[:, None], near.shape)[near]
         yield pixel, cell, body[:, near]
 
-# %% ../nbs/02_simulate.ipynb #c045
+# %% ../nbs/02_simulate.ipynb #c043
 #| code-fold: true
 def footprint(cells, options, shape, spacing, tile, t):
     "Return (pixel, cell, depth, body): each pixel goes to the cell that is relatively nearest."
@@ -377,7 +377,7 @@ def footprint(cells, options, shape, spacing, tile, t):
     owned = (depth < 1) & (rank == deepest[pixel])
     return pixel[owned], cell[owned], depth[owned], body[:, owned]
 
-# %% ../nbs/02_simulate.ipynb #c049
+# %% ../nbs/02_simulate.ipynb #c047
 #| code-fold: false
 def expose(image, noise, rng, dtype=np.uint8, gain=0.02, read=2.0):
     "Return an image as a camera records it: shot noise (variance = gain × signal), read noise."
@@ -394,7 +394,7 @@ def uneven_illumination(shape, loss, rng):
     fall = y[:, None] ** 2 + x**2
     return np.broadcast_to(1 - np.float32(loss / max(fall.max(), 1e-6)) * fall, shape)
 
-# %% ../nbs/02_simulate.ipynb #c052
+# %% ../nbs/02_simulate.ipynb #c050
 #| code-fold: true
 @dataclass
 class Patch:
@@ -409,7 +409,7 @@ class Patch:
     mitosis: np.ndarray  # 0 to 1
     death: np.ndarray  # 0 to 1
 
-# %% ../nbs/02_simulate.ipynb #c053
+# %% ../nbs/02_simulate.ipynb #c051
 #| code-fold: true
 def paint_nuclei(p, o, illumination, rng):
     "Return fluorescent nuclei: bright where DNA is dense, on a dark background with some haze."
@@ -442,7 +442,7 @@ def paint_phase(p, o, illumination, rng):
 
 PAINTERS = {"nuclei": paint_nuclei, "dic": paint_dic, "phase": paint_phase}
 
-# %% ../nbs/02_simulate.ipynb #c055
+# %% ../nbs/02_simulate.ipynb #c053
 #| code-fold: true
 class RegionScene:
     "The cells of all frames: draws their regions in any frame when asked."
@@ -476,7 +476,7 @@ class RegionScene:
         kept = count >= np.concatenate([[1], least])
         return np.where(kept, np.arange(len(kept), dtype=np.int32), 0)[image]
 
-# %% ../nbs/02_simulate.ipynb #c056
+# %% ../nbs/02_simulate.ipynb #c054
 #| code-fold: true
 class PictureScene(RegionScene):
     "Draws the regions and the picture of any frame when asked."
@@ -507,7 +507,7 @@ class PictureScene(RegionScene):
         width = times * self.options.blur / np.asarray(self.spacing)
         return ndimage.gaussian_filter(image, width, truncate=3 if times == 1 else 2)
 
-# %% ../nbs/02_simulate.ipynb #c058
+# %% ../nbs/02_simulate.ipynb #c056
 #| code-fold: true
 def name_tracks(cells, history, parents):
     "Return cells named by their track, in order, and the lineage: a track is a run in view."
@@ -536,7 +536,7 @@ class Scene(PictureScene):
         "Return the label image of frame `t`: each cell has the number of its track."
         return self.tracks[t][self.rows(t)]
 
-# %% ../nbs/02_simulate.ipynb #c060
+# %% ../nbs/02_simulate.ipynb #c058
 def simulate_movie(
     frames: int = 60,  # how many
     shape: tuple[int, ...] = (256, 256),  # of a frame in pixels: (y, x) or (z, y, x)
@@ -573,7 +573,7 @@ def simulate_movie(
     labels = movie.like(masks, name=f"truth of {movie.name}")
     return movie, Tracks(table.drop(columns="row"), lineage, labels)
 
-# %% ../nbs/02_simulate.ipynb #c061
+# %% ../nbs/02_simulate.ipynb #c059
 def course_movie(modality: str = "nuclei") -> tuple[Movie, Tracks]:
     "Return the course's movie and its truth, 48 frames of 256 × 256, always the same."
     cells = {"nuclei": 24, "dic": 12, "phase": 80}[modality]
@@ -584,7 +584,7 @@ def hard_movie() -> tuple[Movie, Tracks]:
     "Return a harder movie and its truth: as the course's, but crowded and twice as fast."
     return simulate_movie(48, (256, 256), 60, seed=22, cycle=32.0, death=0.008, speed=8.0)
 
-# %% ../nbs/02_simulate.ipynb #c062
+# %% ../nbs/02_simulate.ipynb #c060
 #| code-fold: true
 def check_sizes(frames, shape, cells, seed, spacing):
     "Return shape and spacing as tuples; `InputError` where no movie could have them."

@@ -566,7 +566,7 @@ def _to_napari(tracks):
     data = cells[["track", "frame", *tracks.axes]].to_numpy(float)
     return data, graph, {k: cells[k].to_numpy() for k in cells.columns}
 
-# %% ../nbs/01_tracks.ipynb #c097
+# %% ../nbs/01_tracks.ipynb #c095
 def tracks_card(tracks: Tracks) -> str:
     "Return a picture of the trails, a colour per track, and five numbers, as HTML."
     from matplotlib import colormaps

@@ -263,7 +263,6 @@ def page_cells(cells, chapters, entries, terms, up=""):
         elif cell.cell_type == "code":
             page += [code for code in [shown(cell)] if code]
     page = joined_folds(page)
-    page = joined_folds(page)
     link_first_uses(page, terms, up, re.I)
     link_names(page, entries, up)
     return page

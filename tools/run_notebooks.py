@@ -14,11 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
+import oxipng
 from nbclient import NotebookClient
 from nbdev.clean import nbdev_clean
 from PIL import Image
 
 from check import ROOT, Cell, Repository
+
+ZOPFLI = oxipng.Deflaters.zopfli(1)
 
 
 class Runner(NotebookClient):
@@ -34,6 +37,7 @@ class Runner(NotebookClient):
 
 def without_bars(nb):
     "Drop progress bars: their widgets say nothing once the cell is done."
+    nb.metadata.pop("widgets", None)
     for cell in nb.cells:
         if "outputs" in cell:
             cell.outputs = [
@@ -44,24 +48,15 @@ def without_bars(nb):
 
 
 def smaller(nb):
-    "Store pictures with 64 colours, or as JPEG where that takes less room: photographs."
+    "Store pictures as PNG with 64 colours, packed as tightly as that goes without loss."
     for data in (out.get("data", {}) for cell in nb.cells for out in cell.get("outputs", [])):
-        if "image/png" not in data:
-            continue
-        picture, png, jpeg = (
-            Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).convert("RGB"),
-            io.BytesIO(),
-            io.BytesIO(),
-        )
-        picture.quantize(64, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
-            png, "PNG", optimize=True
-        )
-        picture.save(jpeg, "JPEG", quality=80, subsampling=0, optimize=True)
-        photograph = len(jpeg.getvalue()) < 0.9 * len(png.getvalue())
-        del data["image/png"]
-        data["image/jpeg" if photograph else "image/png"] = base64.b64encode(
-            (jpeg if photograph else png).getvalue()
-        ).decode()
+        if "image/png" in data:
+            picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).convert("RGB")
+            few = picture.quantize(64, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+            png = io.BytesIO()
+            few.save(png, "PNG")
+            packed = oxipng.optimize_from_memory(png.getvalue(), level=2, deflate=ZOPFLI)
+            data["image/png"] = base64.b64encode(packed).decode()
 
 
 def run(path):

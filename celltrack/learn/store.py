@@ -29,7 +29,6 @@ NETWORKS = {  # kind in a file of weights: "module:class". A new network needs o
     "UNet": "celltrack.segment.unet:UNet",
     "UNet2015": "celltrack.segment.unet:UNet2015",
     "EmbeddingNet": "celltrack.track.reid:EmbeddingNet",
-    "Eyes": "celltrack.track.reid:EmbeddingNet",  # an older name, in weights of the package
     "ReidNet": "celltrack.track.reid:ReidNet",
     "Published": "celltrack.link.gnn:PublishedNet",
     "LinkNet": "celltrack.link.gnn:LinkNet",

@@ -438,12 +438,12 @@ def overlap_features(earlier, later):  # boxes (m, 3·d)
     }
 
 # %% ../../nbs/50_link.features.ipynb #c056
-LOOK_FEATURE = Feature("look cosine", "look")
+EMBEDDING_FEATURE = Feature("embedding cosine", "appearance")
 
 
 def edge_columns(count):
     "Return the Features of an edge table of so many columns: with or without appearance."
-    return EDGE_FEATURES if count == len(EDGE_FEATURES) else (*EDGE_FEATURES, LOOK_FEATURE)
+    return EDGE_FEATURES if count == len(EDGE_FEATURES) else (*EDGE_FEATURES, EMBEDDING_FEATURE)
 
 
 def fit_columns(edges, mean):  # (m, k) of a Described; mean of each column that a network uses
@@ -466,7 +466,7 @@ def check_embeddings(embeddings, n):  # (n, d) or None
         raise InputError(f"embeddings: row {bad[0]} is not finite. Embed this cell anew")
 
 
-def look_cosine(embeddings, links):  # unit rows (n, d), Candidates
+def embedding_cosine(embeddings, links):  # unit rows (n, d), Candidates
     "Return (m,) the cosine of the embeddings of both cells of each link."
     return np.einsum("md,md->m", embeddings[links.src], embeddings[links.dst])
 
@@ -531,7 +531,7 @@ def describe(
         columns = edge_features(detections, part, known, nodes, pairs, flow)
         edges[rows, :width] = stack_features(EDGE_FEATURES, columns).clip(-10, 10)
         if embeddings is not None:
-            edges[rows, width] = look_cosine(embeddings, part)
+            edges[rows, width] = embedding_cosine(embeddings, part)
         misfit = np.minimum(misfit, division_misfit(detections, part, pairs))
     nodes["division misfit"] = misfit
     return Described(links, stack_features(NODE_FEATURES, nodes).astype(np.float32), edges)

@@ -233,8 +233,8 @@ class WindowSlicer:
         return rows, links[self.table.frame[self.table.src[links]] >= first]
 
 # %% ../../nbs/53_link.gnn.ipynb #c027
-# kinds of features of which a window may lack all ("look" is appearance)
-DROPPED_KINDS = ("intensity", "shape", "overlap", "cost", "size", "history", "look")
+# kinds of features of which a window may lack all
+DROPPED_KINDS = ("intensity", "shape", "overlap", "cost", "size", "history", "appearance")
 
 
 class Vary(NamedTuple):

@@ -91,7 +91,7 @@ class Operation(NamedTuple):
     side: str  # whose cells it names: "truth" or "result"
     reasons: tuple[str, ...]  # why it may be needed; chapter 26 tells which holds
 
-# %% ../../nbs/22_score.ctc.ipynb #c021
+# %% ../../nbs/22_score.ctc.ipynb #c020
 #| code-fold: true
 OPERATIONS = {
     "NS": Operation(5, "result", ("covers several cells",)),
@@ -119,7 +119,7 @@ OPERATIONS = {
     ),
 }
 
-# %% ../../nbs/22_score.ctc.ipynb #c023
+# %% ../../nbs/22_score.ctc.ipynb #c022
 def operation_nodes(truth, result, matched):  # two LineageGraphs, matched nodes
     """Return {operation: (a, b)}, the nodes at which each begins and ends (Matula 2015).
 
@@ -157,7 +157,7 @@ def repair_nodes(comparison):
     truth, result = comparison.part(lineages)
     return operation_nodes(truth.graph, result.graph, comparison.part(matched_nodes))
 
-# %% ../../nbs/22_score.ctc.ipynb #c024
+# %% ../../nbs/22_score.ctc.ipynb #c023
 def aogm_operations(
     truth: Tracks,  # with labels
     result: Tracks,  # with labels
@@ -177,7 +177,7 @@ def aogm_operations(
         rows[kind] = np.stack([part[k] for k in nodes for part in (g.frame, g.label)], axis=1)
     return rows
 
-# %% ../../nbs/22_score.ctc.ipynb #c030
+# %% ../../nbs/22_score.ctc.ipynb #c029
 def total_cost(counts, kinds=tuple(OPERATIONS)):
     "Return what all operations of these kinds cost together."
     return sum(OPERATIONS[kind].cost * counts[kind] for kind in kinds)
@@ -209,7 +209,7 @@ def aogm_values(counts):  # of one movie, or of several added up
 def _saved(cost, from_nothing):
     return 1 - min(cost, from_nothing) / from_nothing if from_nothing else math.nan
 
-# %% ../../nbs/22_score.ctc.ipynb #c037
+# %% ../../nbs/22_score.ctc.ipynb #c036
 #| code-fold: true
 def near_events(a, b, truth, result, matched, tolerance):  # event nodes; LineageEvents; frames
     """Return (i, j, late): events a[i] and b[j] of the same cell, at most `tolerance` frames apart.
@@ -229,7 +229,7 @@ def near_events(a, b, truth, result, matched, tolerance):  # event nodes; Lineag
     keep = abs(late) <= tolerance
     return i[keep], j[keep], late[keep]
 
-# %% ../../nbs/22_score.ctc.ipynb #c040
+# %% ../../nbs/22_score.ctc.ipynb #c039
 #| code-fold: true
 def match_divisions(truth, result, matched, tolerance):  # LineageEvents, single pairs, frames
     """Return (d, e, late, in_time): divisions truth.mothers[d] and result.mothers[e] are the same.
@@ -257,7 +257,7 @@ def match_divisions(truth, result, matched, tolerance):  # LineageEvents, single
     right = right[min_cost_matching(d[right], e[right], abs(late[right]))]
     return d[right], e[right], late[right], (d, e)
 
-# %% ../../nbs/22_score.ctc.ipynb #c061
+# %% ../../nbs/22_score.ctc.ipynb #c060
 def followed_runs(truth, result, matched):  # LineageEvents, single pairs of nodes
     "Return (i, j, frames): so many frames on end, tracklet j of the result follows i of the truth."
     t, r = matched
@@ -270,7 +270,7 @@ def followed_runs(truth, result, matched):  # LineageEvents, single pairs of nod
     start = np.flatnonzero(new)
     return i[start], j[start], np.diff(start, append=len(t))
 
-# %% ../../nbs/22_score.ctc.ipynb #c066
+# %% ../../nbs/22_score.ctc.ipynb #c065
 def cycle_accuracy(truth, result):  # how many complete cycles last 0, 1, 2 … frames
     "Return CCA: 1 - the largest difference of the cumulative shares; NaN without a true cycle."
     a, b = np.atleast_1d(truth), np.atleast_1d(result)
@@ -283,7 +283,7 @@ def cycle_accuracy(truth, result):  # how many complete cycles last 0, 1, 2 … 
     b = np.cumsum(np.pad(b, (0, size - len(b)))) / b.sum()
     return float(1 - abs(a - b).max())
 
-# %% ../../nbs/22_score.ctc.ipynb #c069
+# %% ../../nbs/22_score.ctc.ipynb #c068
 def biology_counts(truth, result, matched, tolerance=1, official=False):  # LineageEvents, nodes
     """Return the counts behind CT, TF, BC(tolerance) and CCA (Ulman 2017).
 
@@ -315,7 +315,7 @@ def _cycle_histogram(events):
     first, last = cell_cycles(events)
     return np.bincount(events.graph.frame[last] - events.graph.frame[first] + 1)
 
-# %% ../../nbs/22_score.ctc.ipynb #c070
+# %% ../../nbs/22_score.ctc.ipynb #c069
 def official_runs(truth, i, j, complete):  # `followed_runs`; which are of a whole true tracklet
     """Return which runs the official TF counts.
 
@@ -333,7 +333,7 @@ def check_tolerance(tolerance):
     if not 0 <= tolerance < math.inf:
         raise InputError(f"tolerance is {tolerance}. Give 0 or more frames")
 
-# %% ../../nbs/22_score.ctc.ipynb #c071
+# %% ../../nbs/22_score.ctc.ipynb #c070
 def biology_values(c):  # counts of `biology_counts`, of one movie or of several added up
     """Return CT, TF, BC(i), CCA and BIO(i).
 
@@ -351,7 +351,7 @@ def biology_values(c):  # counts of `biology_counts`, of one movie or of several
     known = [v for v in values.values() if not math.isnan(v)]
     return values | {"BIO(i)": ratio(sum(known), len(known))}
 
-# %% ../../nbs/22_score.ctc.ipynb #c078
+# %% ../../nbs/22_score.ctc.ipynb #c077
 def chota_counts(truth, result, matched):  # LineageEvents, matched nodes
     "Return the counts behind CHOTA (Kaiser 2024); a node over several true ones counts for each."
     t, r = matched
@@ -382,7 +382,7 @@ def chota_values(counts):  # of one movie, or of several added up
         for name in ("CHOTA", "HOTA(marker)")
     }
 
-# %% ../../nbs/22_score.ctc.ipynb #c083
+# %% ../../nbs/22_score.ctc.ipynb #c082
 def outline_overlaps(masks, result, graph, movie):  # as in `score_ctc`; Tracks, graph; of truth
     "Return the Overlap of each annotated frame or slice with the tracked cells of the result."
     is_movie = hasattr(masks, "shape")  # a Movie or an array
@@ -410,7 +410,7 @@ def with_labels_only(o, labels):  # Overlap, labels of the result that are in a 
     keep = np.isin(o.result_labels, labels)[o.result]
     return o._replace(truth=o.truth[keep], result=o.result[keep], area=o.area[keep])
 
-# %% ../../nbs/22_score.ctc.ipynb #c085
+# %% ../../nbs/22_score.ctc.ipynb #c083
 def count_challenge(comparison):
     "Return all counts of the challenge's scores of a Comparison."
     c = comparison
@@ -445,7 +445,7 @@ def repairs_of_tracks(comparison, add):  # add("truth" or "result", nodes) -> su
     counts = {kind: add(OPERATIONS[kind].side, b) for kind, (_, b) in nodes.items()}
     return counts | {"cells": add("truth"), "links": add("truth", truth.graph.dst)}
 
-# %% ../../nbs/22_score.ctc.ipynb #c086
+# %% ../../nbs/22_score.ctc.ipynb #c084
 #| code-fold: true
 NO_CELL = "the truth has no cell"
 NO_OUTLINE = "no cell outlined in masks, or in 01_GT/SEG or 01_ST/SEG beside the truth"
@@ -476,7 +476,7 @@ CHALLENGE = Family(
     repairs_of_tracks,
 )
 
-# %% ../../nbs/22_score.ctc.ipynb #c087
+# %% ../../nbs/22_score.ctc.ipynb #c085
 def score_ctc(
     truth: Tracks,  # with labels
     result: Tracks,  # with labels
@@ -493,7 +493,7 @@ def score_ctc(
     comparison = Comparison(truth, result, overlaps, masks, tolerance, official=official)
     return CHALLENGE.scores(count_challenge(comparison), tolerance)
 
-# %% ../../nbs/22_score.ctc.ipynb #c096
+# %% ../../nbs/22_score.ctc.ipynb #c094
 def in_field(
     tracks: Tracks,  # with labels
     border: int,  # width of the strip in pixels, along y and x
@@ -513,7 +513,7 @@ def in_field(
     stays = [np.isin(graph.label[cut[t] : cut[t + 1]], labels[t]) for t in range(len(labels))]
     return keep_nodes(tracks, graph, np.concatenate(stays), labels)
 
-# %% ../../nbs/22_score.ctc.ipynb #c097
+# %% ../../nbs/22_score.ctc.ipynb #c095
 def keep_nodes(tracks, graph, stays, labels):  # which nodes stay (n,); the new label Movie
     "Return Tracks of the nodes that stay and the links between them; an end made so has fate left."
     cells = tracks.cells[tracks.cells.label > 0].sort_values(["frame", "label"], ignore_index=True)

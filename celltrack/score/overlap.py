@@ -110,7 +110,7 @@ def _area_and_centre(position, count, length, middle):  # of the runs; position 
     centre = [np.bincount(position, length * x, count + 1)[1:] / area for x in middle]
     return area.astype(int), np.stack(centre, axis=-1)
 
-# %% ../../nbs/20_score.overlap.ipynb #c024
+# %% ../../nbs/20_score.overlap.ipynb #c023
 def overlaps(
     truth: Tracks | Movie | Sequence[np.ndarray],  # with labels; or label images, one per frame
     result: Tracks | Movie | Sequence[np.ndarray],
@@ -130,7 +130,7 @@ def _label_images(images, side):
         )
     return images.labels
 
-# %% ../../nbs/20_score.overlap.ipynb #c025
+# %% ../../nbs/20_score.overlap.ipynb #c024
 def frame_pairs(truth, result) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     "Yield (frame, true labels, found labels); `InputError` where one movie is longer."
     if len(truth) != len(result):
@@ -149,14 +149,14 @@ def overlap_at(t, truth, result) -> Overlap:
     except InputError as e:
         raise InputError(f"frame {t}: {e}") from None
 
-# %% ../../nbs/20_score.overlap.ipynb #c032
+# %% ../../nbs/20_score.overlap.ipynb #c031
 def match_by_iou(overlap, threshold=0.5):  # an Overlap; of intersection over union
     "Return the positions of pairs of IoU >= `threshold`: one to one, most pairs, then most IoU."
     good = np.flatnonzero(overlap.jaccard >= threshold)
     cost = 1 - overlap.jaccard[good]
     return good[min_cost_matching(overlap.truth[good], overlap.result[good], cost)]
 
-# %% ../../nbs/20_score.overlap.ipynb #c037
+# %% ../../nbs/20_score.overlap.ipynb #c035
 class Scores:
     """Named numbers, the counts they were made from, and a reason for each undefined one (NaN).
 
@@ -197,7 +197,7 @@ class Scores:
         "Return a table of one row: all values, then all counts that are numbers."
         return pd.DataFrame([self.values | self.numbers], index=[self.name])
 
-# %% ../../nbs/20_score.overlap.ipynb #c038
+# %% ../../nbs/20_score.overlap.ipynb #c036
 #| code-fold: true
 def _reasons_for(values, reasons):
     return {k: reasons.get(k, "undefined") for k, v in values.items() if math.isnan(v)}
@@ -226,7 +226,7 @@ def _html_table(scores):
     cells = [row.format(escape(name), escape(text)) for name, text in _printed(scores).items()]
     return f"<table><caption>{escape(scores.name)}</caption>{''.join(cells)}</table>"
 
-# %% ../../nbs/20_score.overlap.ipynb #c042
+# %% ../../nbs/20_score.overlap.ipynb #c040
 def add_counts(
     counts: Iterable[dict[str, Any]],  # one dict {name: number or 1-D array} per movie
 ) -> dict[str, Any]:
@@ -244,19 +244,19 @@ def _plus(a, b):
     size = max(np.size(a), np.size(b))
     return sum(np.pad(v, (0, size - len(v))) for v in np.atleast_1d(a, b))
 
-# %% ../../nbs/20_score.overlap.ipynb #c043
+# %% ../../nbs/20_score.overlap.ipynb #c041
 def ratio(part, whole) -> float:
     "Return part / whole, NaN over nothing."
     return float(part / whole) if whole else math.nan
 
-# %% ../../nbs/20_score.overlap.ipynb #c046
+# %% ../../nbs/20_score.overlap.ipynb #c044
 def seg(
     overlaps: Iterable[Overlap],  # one per annotated frame or slice
 ) -> Scores:
     "Return SEG: the mean Jaccard index of all true cells, 0 without a match (Maška 2014)."
     return seg_scores(seg_counts(overlaps))
 
-# %% ../../nbs/20_score.overlap.ipynb #c047
+# %% ../../nbs/20_score.overlap.ipynb #c045
 def seg_counts(overlaps) -> dict[str, float]:
     "Return the true cells, those that are matched, and the sum of their Jaccard indices."
     overlaps = list(overlaps)
@@ -273,7 +273,7 @@ def seg_scores(counts) -> Scores:  # of one movie, or of several added up
     value = ratio(counts["SEG sum"], counts["SEG cells"])
     return Scores({"SEG": value}, counts, {"SEG": "the truth has no cell"})
 
-# %% ../../nbs/20_score.overlap.ipynb #c054
+# %% ../../nbs/20_score.overlap.ipynb #c052
 ERROR_KINDS = "found", "split", "merged", "tangled", "missed", "spurious"
 
 
@@ -297,7 +297,7 @@ def error_kinds(overlap, share=0.5):  # an Overlap; share of the smaller cell th
     kind = np.select([*rules.values()], [*rules], "tangled")
     return kind[group[:n]], kind[group[n : n + m]]
 
-# %% ../../nbs/20_score.overlap.ipynb #c075
+# %% ../../nbs/20_score.overlap.ipynb #c073
 def contingency(o):  # an Overlap
     "Return (i, j, pixels) of the label pairs that occur, as positions; background comes last."
     n, m = len(o.truth_area), len(o.result_area)
@@ -334,7 +334,7 @@ def partition_counts(o) -> dict[str, float]:  # an Overlap
         "merge bits": float(both @ np.log2(result[j] / both)),
     }
 
-# %% ../../nbs/20_score.overlap.ipynb #c077
+# %% ../../nbs/20_score.overlap.ipynb #c075
 AP_THRESHOLDS = tuple(k / 100 for k in range(50, 100, 5))
 
 
@@ -360,7 +360,7 @@ def segmentation_counts(o, thresholds=AP_THRESHOLDS) -> dict[str, Any]:
         **partition_counts(o),
     }
 
-# %% ../../nbs/20_score.overlap.ipynb #c078
+# %% ../../nbs/20_score.overlap.ipynb #c076
 def object_values(c, thresholds) -> dict[str, float]:  # counts of `segmentation`
     "Return pixel IoU and Dice, AP, F1 and PQ."
     pixels = c["pixels truth"] + c["pixels result"]
@@ -393,7 +393,7 @@ def partition_values(c) -> dict[str, float]:  # counts of `segmentation`
         "VI": split + merge,
     }
 
-# %% ../../nbs/20_score.overlap.ipynb #c079
+# %% ../../nbs/20_score.overlap.ipynb #c077
 def segmentation_scores(counts, thresholds=AP_THRESHOLDS) -> Scores:  # of one movie, or several
     "Return the Scores that follow from the counts of `segmentation`."
     counts = defaultdict(int, counts)
@@ -407,7 +407,7 @@ def segmentation_scores(counts, thresholds=AP_THRESHOLDS) -> Scores:  # of one m
     }
     return Scores(objects | partition, counts, reasons)
 
-# %% ../../nbs/20_score.overlap.ipynb #c080
+# %% ../../nbs/20_score.overlap.ipynb #c078
 def segmentation(
     overlaps: Iterable[Overlap],  # one per frame
     thresholds: Sequence[float] = AP_THRESHOLDS,  # of IoU, for AP
@@ -420,7 +420,7 @@ def segmentation(
     counts = add_counts(segmentation_counts(o, thresholds) for o in overlaps)
     return segmentation_scores(counts, thresholds)
 
-# %% ../../nbs/20_score.overlap.ipynb #c089
+# %% ../../nbs/20_score.overlap.ipynb #c086
 #| code-fold: false
 def coco_ap(
     truth: Movie | Sequence[np.ndarray],  # label images (y, x)
@@ -455,7 +455,7 @@ def _coco_precision(true, found, frames):  # annotations; -> (10 IoUs, 101 recal
         evaluation.accumulate()
     return evaluation.eval["precision"][..., 0, 0, 0]
 
-# %% ../../nbs/20_score.overlap.ipynb #c090
+# %% ../../nbs/20_score.overlap.ipynb #c087
 def planes(truth, result) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     "Yield (frame, true labels, found labels); `InputError`: volumes, or shapes that differ."
     for t, a, b in frame_pairs(truth, result):
@@ -494,13 +494,13 @@ def _coco(annotations, frames):  # what `_annotations` yields; how many frames
     coco.createIndex()
     return coco
 
-# %% ../../nbs/20_score.overlap.ipynb #c095
+# %% ../../nbs/20_score.overlap.ipynb #c091
 def simple_points(ring):  # (n, 8) bool: neighbours of n pixels, around: right, corner, above ...
     "Return for each pixel whether flipping it keeps the topology (foreground 4-connected)."
     edges, corners = ring[:, ::2], ring[:, 1::2]
     return (edges & ~(corners & np.roll(edges, -1, axis=1))).sum(axis=1) == 1
 
-# %% ../../nbs/20_score.overlap.ipynb #c098
+# %% ../../nbs/20_score.overlap.ipynb #c094
 def cell_interior(labels):  # (y, x)
     "Return the pixels of cells that touch no other cell by an edge: the image without its borders."
     inside = labels > 0
@@ -537,7 +537,7 @@ def warp_truth(truth, result, distance=5, rounds=100):  # foregrounds (y, x); pi
             break
     return image[1:-1, 1:-1]
 
-# %% ../../nbs/20_score.overlap.ipynb #c100
+# %% ../../nbs/20_score.overlap.ipynb #c096
 #| code-fold: false
 def warping_error(
     truth: Movie | Sequence[np.ndarray],  # label images (y, x)
@@ -548,7 +548,7 @@ def warping_error(
     counts = add_counts(warping_counts(a, b, distance) for _, a, b in planes(truth, result))
     return warping_scores(counts)
 
-# %% ../../nbs/20_score.overlap.ipynb #c101
+# %% ../../nbs/20_score.overlap.ipynb #c097
 def warping_counts(truth, result, distance) -> dict[str, int]:  # label images
     "Return the counts of one frame."
     a, b = cell_interior(truth), cell_interior(result)
@@ -569,7 +569,7 @@ def warping_scores(counts) -> Scores:  # of one movie, or of several added up
     }
     return Scores(values, counts, dict.fromkeys(values, "there are no pixels to compare"))
 
-# %% ../../nbs/20_score.overlap.ipynb #c104
+# %% ../../nbs/20_score.overlap.ipynb #c100
 class Score(Protocol):
     "Any function that scores a result against its truth."
 
@@ -601,7 +601,7 @@ class Comparison:
             self._parts[function] = function(self)
         return self._parts[function]
 
-# %% ../../nbs/20_score.overlap.ipynb #c106
+# %% ../../nbs/20_score.overlap.ipynb #c102
 class Metric(NamedTuple):
     "One score, and what a table or picture shows of it."
 

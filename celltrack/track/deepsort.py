@@ -79,7 +79,7 @@ class Gallery:
             best[first : first + 4096] = cosine.max(1, initial=-1)
         return best
 
-# %% ../../nbs/45_track.deepsort.ipynb #c022
+# %% ../../nbs/45_track.deepsort.ipynb #c021
 def embed_cells(embedder, cells, movie, embeddings=None):
     "Return unit rows: the embeddings given, or those that the embedder makes."
     if embeddings is not None:
@@ -97,7 +97,7 @@ def embed_cells(embedder, cells, movie, embeddings=None):
         embedder = open_embedder(embedder)
     return unit_rows(embedder.embed(movie, cells), cells)
 
-# %% ../../nbs/45_track.deepsort.ipynb #c023
+# %% ../../nbs/45_track.deepsort.ipynb #c022
 class GalleryTracker(Tracker):
     "A Tracker whose tracks have galleries."
 
@@ -136,7 +136,7 @@ class GalleryTracker(Tracker):
         self.embeddings = embed_cells(self.embedder, cells, None, embeddings)
         return super().update(cells)
 
-# %% ../../nbs/45_track.deepsort.ipynb #c025
+# %% ../../nbs/45_track.deepsort.ipynb #c024
 def height_state(boxes):  # (n, 6)
     "Return DeepSORT's measurement (4, n) of boxes: centre x and y, aspect a = w / h, height h."
     low, high = boxes[:, 2:4], boxes[:, 4:]
@@ -150,7 +150,7 @@ def variances(h, scale, aspect):  # heights (n,)
     of_length = (scale * h) ** 2
     return np.stack([of_length, of_length, np.full(len(h), aspect**2), of_length])
 
-# %% ../../nbs/45_track.deepsort.ipynb #c026
+# %% ../../nbs/45_track.deepsort.ipynb #c025
 class HeightState(AxisState):
     "The tracks of DeepSORT, with d = 4; a new one is at rest where its box is."
 
@@ -175,7 +175,7 @@ class HeightState(AxisState):
         "Return the variance (4, n) of what is measured, about what is expected."
         return self.P[0] + self.measurement_variance()
 
-# %% ../../nbs/45_track.deepsort.ipynb #c027
+# %% ../../nbs/45_track.deepsort.ipynb #c026
 #| code-fold: true
 def noise_sums(h, rate, n, scale, aspect):  # heights, their change in a frame; frames to wait
     "Return (3, 4, n): `variances` over n frames, times mᵖ, summed; p = 0, 1, 2, m frames ago."
@@ -190,7 +190,7 @@ def noise_sums(h, rate, n, scale, aspect):  # heights, their change in a frame; 
         sums.append([of_length, of_length, of_aspect, of_length])
     return np.array(sums)
 
-# %% ../../nbs/45_track.deepsort.ipynb #c028
+# %% ../../nbs/45_track.deepsort.ipynb #c027
 class HeightMotion(HeightState):
     """DeepSORT's motion model, 2D: centre x y, aspect a and height h, all with a velocity.
 
@@ -230,10 +230,10 @@ class HeightMotion(HeightState):
         self.x[:, rows] += k * innovation
         self.v[:, rows] += g * innovation
 
-# %% ../../nbs/45_track.deepsort.ipynb #c030
+# %% ../../nbs/45_track.deepsort.ipynb #c029
 GATE = float(chdtri(4, 0.05))  # squared distance below which 95 % of true pairs lie
 
-# %% ../../nbs/45_track.deepsort.ipynb #c036
+# %% ../../nbs/45_track.deepsort.ipynb #c035
 @dataclass
 class ReferenceDeepSort(GalleryTracker):
     "DeepSORT as published: use `DeepSort.reference()`. Confirmed tracks are reported where seen."
@@ -267,7 +267,7 @@ class ReferenceDeepSort(GalleryTracker):
         shown = (live.time_since_update == 0) & (live.hits >= self.min_hits)
         return live.past[shown, -1], live.past[shown, -2], live.ident[shown]
 
-# %% ../../nbs/45_track.deepsort.ipynb #c037
+# %% ../../nbs/45_track.deepsort.ipynb #c036
 def match_appearance(tracker, tracks, boxes, free):  # positions of tracks and of boxes
     "Return the assignment of least cosine distance among pairs that pass the gate."
     motion = tracker.live.motion
@@ -286,7 +286,7 @@ def match_overlap(tracker, tracks, expected, boxes, free):
     src, dst, iou = overlapping_pairs(expected[tracks], boxes[free])
     return assign_at_most(tracks[src], free[dst], 1 - iou, tracker.max_iou_distance)
 
-# %% ../../nbs/45_track.deepsort.ipynb #c038
+# %% ../../nbs/45_track.deepsort.ipynb #c037
 def cascade(tracker, expected, boxes):
     "Return (src, dst): confirmed tracks choose first, the latest seen before others."
     live, free = tracker.live, np.arange(len(boxes))
@@ -304,7 +304,7 @@ def cascade(tracker, expected, boxes):
     s, d = match_overlap(tracker, rest, expected, boxes, free)
     return np.concatenate([*src, s]), np.concatenate([*dst, d])
 
-# %% ../../nbs/45_track.deepsort.ipynb #c040
+# %% ../../nbs/45_track.deepsort.ipynb #c039
 def assign_at_most(src, dst, cost, most):
     "Return the assignment in which a pair above a cost of `most` is worth no more than none."
     gain = most + 1e-5 - cost
@@ -313,12 +313,12 @@ def assign_at_most(src, dst, cost, most):
     chosen = chosen[cost[chosen] <= most]
     return src[chosen], dst[chosen]
 
-# %% ../../nbs/45_track.deepsort.ipynb #c043
+# %% ../../nbs/45_track.deepsort.ipynb #c042
 # of chapter 42's `check_options`; a gallery of `budget` embeddings is kept of each track
 DEEP_RANGES = {"weight": (0, 1e9), "even": (-1e9, 1e9), "budget": (1, 10_000)}
 DEEP_RANGES |= {"max_cosine": (0, 1e9), "max_iou_distance": (0, 1e9)}
 
-# %% ../../nbs/45_track.deepsort.ipynb #c044
+# %% ../../nbs/45_track.deepsort.ipynb #c043
 @dataclass
 class DeepSort(GalleryTracker):
     """Linker and online tracker after DeepSORT, for cells: SORT that also counts appearance.
@@ -357,7 +357,7 @@ class DeepSort(GalleryTracker):
 
     reference = staticmethod(ReferenceDeepSort)  # the paper's program
 
-# %% ../../nbs/45_track.deepsort.ipynb #c071
+# %% ../../nbs/45_track.deepsort.ipynb #c070
 def select_cells(
     cells: pd.DataFrame,  # with boxes and `score`
     min_confidence: float = 0.0,  # least score

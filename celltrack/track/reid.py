@@ -90,7 +90,7 @@ def _sample(frame, at, cells, labels):  # at: coordinates (ndim, n, side, side)
     own = label_at == cells.label.to_numpy()[:, None, None]
     return np.where(own, crops, np.float32(MASKED))
 
-# %% ../../nbs/44_track.reid.ipynb #c014
+# %% ../../nbs/44_track.reid.ipynb #c013
 @dataclass
 class Album(KnownCells):
     "Crops of cells with their identities, from any number of movies."
@@ -103,7 +103,7 @@ class Album(KnownCells):
         if len(self.regions) != len(self):
             self.regions = np.zeros((len(self), 0))
 
-# %% ../../nbs/44_track.reid.ipynb #c015
+# %% ../../nbs/44_track.reid.ipynb #c014
 def make_album(
     movie: Movie,
     cells: pd.DataFrame,  # its cells with the true `track` (0: unknown)
@@ -129,7 +129,7 @@ def make_album(
         regions=region_features(cells),
     )
 
-# %% ../../nbs/44_track.reid.ipynb #c020
+# %% ../../nbs/44_track.reid.ipynb #c019
 class Block(nn.Module):
     "Two 3×3 convolutions and a shortcut (He et al. 2016); the first may halve the picture."
 
@@ -151,7 +151,7 @@ class Block(nn.Module):
     def forward(self, x):
         return torch.relu(self.body(x) + self.short(x))
 
-# %% ../../nbs/44_track.reid.ipynb #c024
+# %% ../../nbs/44_track.reid.ipynb #c023
 class EmbeddingNet(nn.Module):
     "The compact ReID network: crops (n, slices, 32, 32) -> unit rows (n, outputs)."
 
@@ -189,7 +189,7 @@ class EmbeddingNet(nn.Module):
             x = x / (x.std((2, 3), keepdim=True) + 0.05)
         return normalize(self.last(self.pool(self.body(x)).flatten(1)).float())
 
-# %% ../../nbs/44_track.reid.ipynb #c025
+# %% ../../nbs/44_track.reid.ipynb #c024
 class ReidNet(nn.Module):
     "An EmbeddingNet with a head for training: crops -> (n, outputs + identities), with logits."
 
@@ -206,7 +206,7 @@ class ReidNet(nn.Module):
         e = self.embedding(x)
         return torch.cat([e, self.scale * e @ normalize(self.names).T], 1)
 
-# %% ../../nbs/44_track.reid.ipynb #c034
+# %% ../../nbs/44_track.reid.ipynb #c033
 def batch_hard(e, identity, margin=0.3):  # unit rows (n, d), (n,)
     "Return the mean triplet loss of the hardest positive and negative of each row."
     distance = (2 - 2 * e @ e.T).clamp(min=1e-12).sqrt()
@@ -217,7 +217,7 @@ def batch_hard(e, identity, margin=0.3):  # unit rows (n, d), (n,)
     valid = (farthest > 0) & (nearest < 9)  # rows with a positive and a negative
     return torch.relu(farthest - nearest + margin)[valid].sum() / valid.sum().clamp(min=1)
 
-# %% ../../nbs/44_track.reid.ipynb #c035
+# %% ../../nbs/44_track.reid.ipynb #c034
 #| code-fold: false
 def reid_loss(
     outputs: int = 64,  # columns of the embedding
@@ -231,7 +231,7 @@ def reid_loss(
 
     return loss
 
-# %% ../../nbs/44_track.reid.ipynb #c040
+# %% ../../nbs/44_track.reid.ipynb #c039
 #| code-fold: true
 def _crowded_frames(album, movie):
     "Return the rows of each frame that shows two cells or more."
@@ -263,7 +263,7 @@ def _rows_after(sampler, rows, frames):  # of the same cells, -1 where there is 
     at = np.searchsorted(sampler._code, code).clip(max=len(sampler._code) - 1)
     return np.where(sampler._code[at] == code, sampler._order[at], -1)
 
-# %% ../../nbs/44_track.reid.ipynb #c041
+# %% ../../nbs/44_track.reid.ipynb #c040
 #| code-fold: true
 @dataclass
 class CropSampler:
@@ -303,7 +303,7 @@ class CropSampler:
             rows.append(place)
         return [torch.cat(crops), torch.from_numpy(self.album.identity[np.concatenate(rows)])]
 
-# %% ../../nbs/44_track.reid.ipynb #c042
+# %% ../../nbs/44_track.reid.ipynb #c041
 #| code-fold: true
 def _channels(crops):  # (n, height, width), or with slices before the height
     if crops.ndim == 3:
@@ -335,7 +335,7 @@ def _augment(crops, rng):  # (n, slices, MARGIN, MARGIN), all of one place
     gain, level, noise = (torch.tensor(x, dtype=torch.float32) for x in (gain, level, noise))
     return out * gain + level + noise
 
-# %% ../../nbs/44_track.reid.ipynb #c047
+# %% ../../nbs/44_track.reid.ipynb #c045
 @torch.no_grad()
 def embed_crops(
     net: EmbeddingNet,
@@ -349,7 +349,7 @@ def embed_crops(
         rows.append(net(x.contiguous(memory_format=torch.channels_last)).float().numpy())
     return np.concatenate(rows)
 
-# %% ../../nbs/44_track.reid.ipynb #c049
+# %% ../../nbs/44_track.reid.ipynb #c047
 class PixelNet(nn.Module):
     "Crops (n, 1, 32, 32) -> unit rows: gray values around their mean. Nothing is learned."
 
@@ -362,7 +362,7 @@ class PixelNet(nn.Module):
         rows = x.flatten(1).float()
         return _unit_rows(rows - rows.mean(1, keepdim=True))
 
-# %% ../../nbs/44_track.reid.ipynb #c050
+# %% ../../nbs/44_track.reid.ipynb #c048
 def hog_rows(x):  # (n, 1, 32, 32)
     "Return unit rows (n, 325): histograms of oriented gradients (Dalal & Triggs, CVPR 2005)."
     picture = x[:, x.shape[1] // 2].float()
@@ -385,7 +385,7 @@ def _per_block(blocks):
 def _unit_rows(rows):  # a small constant gives an empty crop a direction
     return normalize(torch.cat([rows, torch.full_like(rows[:, :1], 1e-3)], 1))
 
-# %% ../../nbs/44_track.reid.ipynb #c053
+# %% ../../nbs/44_track.reid.ipynb #c051
 def coarse_rows(x):  # (n, 1, 32, 32)
     "Return unit rows (n, 226): gray values around their mean, each of 4 x 4 pixels."
     rows = avg_pool2d(x[:, x.shape[1] // 2, None].float(), 4, 2).flatten(1)
@@ -409,7 +409,7 @@ class JoinedNet(nn.Module):
             rows.append(self.net(x))
         return torch.cat(rows, 1) / len(rows) ** 0.5
 
-# %% ../../nbs/44_track.reid.ipynb #c055
+# %% ../../nbs/44_track.reid.ipynb #c053
 #| code-fold: false
 def embedding_table(
     album: Album,
@@ -419,7 +419,7 @@ def embedding_table(
     rows = {name: recognition_scores(x, album, (1, 5)) for name, x in descriptions(album, networks)}
     return pd.DataFrame(rows).T
 
-# %% ../../nbs/44_track.reid.ipynb #c056
+# %% ../../nbs/44_track.reid.ipynb #c054
 def descriptions(album, networks):
     "Yield (name, unit rows or similarity): those given, and those without a network."
     yield from networks.items()
@@ -432,7 +432,7 @@ def descriptions(album, networks):
         yield "region features", partial(closeness, scaled)
     yield "position", partial(closeness, album.position)
 
-# %% ../../nbs/44_track.reid.ipynb #c063
+# %% ../../nbs/44_track.reid.ipynb #c061
 @dataclass
 class Embedder:
     "Describes the cells of a movie by a network: `embed(movie, cells)`; 2D and 3D."
@@ -463,7 +463,7 @@ class Embedder:
             out[rows] = embed_crops(self.net, crops, self.batch)
         return out
 
-# %% ../../nbs/44_track.reid.ipynb #c064
+# %% ../../nbs/44_track.reid.ipynb #c062
 def open_embedder(
     name: str | Path = "contrast",  # pixels, contrast, reid; a file, or the folder of a run
 ) -> Embedder:
@@ -477,7 +477,7 @@ def open_embedder(
         net = JoinedNet(net)
     return Embedder(net, masked=bool(notes.get("masked")))
 
-# %% ../../nbs/44_track.reid.ipynb #c093
+# %% ../../nbs/44_track.reid.ipynb #c090
 def read_album(
     path: str | Path,  # folder 01 with 01_GT beside it, or a name
     labels: str | None = None,  # masks beside it to take the cells from
@@ -489,7 +489,7 @@ def read_album(
     cells = identify_cells(sequence.truth, sequence.labels, sequence.movie)
     return make_album(sequence.movie, cells, sequence.labels if masked else None)
 
-# %% ../../nbs/44_track.reid.ipynb #c094
+# %% ../../nbs/44_track.reid.ipynb #c091
 CONTRAST = "celltrack.link.embed:multi_similarity_loss"  # found when it is asked for
 
 
@@ -522,7 +522,7 @@ class ReidOptions(TrainOptions, MovieOptions):
     every: Annotated[int, (1, 10**8)] = 200  # steps from one validation and backup to the next
     seed: Annotated[int, (0, 2**31)] = 0
 
-# %% ../../nbs/44_track.reid.ipynb #c095
+# %% ../../nbs/44_track.reid.ipynb #c092
 def sampler_of(options, album):  # as TrainReid
     "Return the batches."
     names = ("identities", "each", "augment", "seed", "stretch", "places")
@@ -537,7 +537,7 @@ def model_and_loss(options, album):  # as TrainReid
     model = ReidNet(int(album.identity.max(initial=-1)) + 1, **shape)
     return model, reid_loss(triplet=options.triplet)
 
-# %% ../../nbs/44_track.reid.ipynb #c096
+# %% ../../nbs/44_track.reid.ipynb #c093
 def train_on_album(options, album, held, notes, report=None):  # as TrainReid; held: None or Album
     "Return (network, {score on `held`: value}); `report` is called with (step, score)."
     torch.manual_seed(options.seed)
@@ -567,7 +567,7 @@ def train_on_album(options, album, held, notes, report=None):  # as TrainReid; h
         return net, {}
     return net, recognition_scores(embed_crops(described.eval(), held.crops), held, [5])
 
-# %% ../../nbs/44_track.reid.ipynb #c097
+# %% ../../nbs/44_track.reid.ipynb #c094
 @dataclass
 class TrainReid(ReidOptions):
     "Train a network to know cells again, on movies with tracks; a stopped run goes on."
