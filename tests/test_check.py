@@ -56,7 +56,7 @@ def good_cells():
         md("**1.** *Predict · 5 min · easy.* What is two and two?"),
         *(py(EXERCISE.format(n) + f"answer_{n} = None\ncheck_{n}(answer_{n})") for n in range(3)),
         md("## References"),
-        md("## Appendix: plumbing\n\n" + "word " * 1000),
+        md("## Appendix: plumbing\n\n" + "word " * 100),
         py("#| hide\n#| eval: false\nimport nbdev; nbdev.nbdev_export()"),
     ]
 
