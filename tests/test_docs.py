@@ -43,6 +43,9 @@ def test_chapters_named_in_the_text_become_links():
     assert docs.link_chapters("chapters 42 and 43", chapters, "../") == (
         "chapters [42](../42_track.sort.ipynb) and [43](../43_track.divide.ipynb)"
     )
+    assert docs.link_chapters("chapters 42 (in 43 frames), 43 (x) and 99.", chapters) == (
+        "chapters [42](42_track.sort.ipynb) (in 43 frames), [43](43_track.divide.ipynb) (x) and 99."
+    )
     for text in ("[chapter 42](x.ipynb)", "chapter 99", "42 cells"):
         assert docs.link_chapters(text, chapters) == text
 

@@ -53,18 +53,22 @@ FORMATS = [
 
 
 def link_chapters(text, chapters, up=""):  # chapters: {42: "42_track.sort.ipynb"}
-    "Make a link of every `chapter 42` and of the numbers in `chapters 42 and 43`."
+    "Make a link of every `chapter 42` and of the numbers in `chapters 42 (SORT) and 43`."
 
     def one(match):
         number = int(match[0].split()[-1])
         page = chapters.get(number)
         return f"[{match[0]}]({up}{page})" if page else match[0]
 
+    def outside(match):  # what stands in brackets stays as it is
+        return match[0] if match[0].startswith("(") else one(match)
+
     def several(match):
-        return re.sub(r"\b\d\d\b", one, match[0])
+        return re.sub(r"\([^()]*\)|\b\d\d\b", outside, match[0])
 
     text = re.sub(r"\bchapter \d\d\b(?![^\[\]]*\]\()", one, text, flags=re.I)
-    return re.sub(r"\bchapters (?:\d\d(?:, | and | to |–)?)+(?![^\[\]]*\]\()", several, text)
+    number = r"\d\d\b(?: \([^()]*\))?(?:, | and | to |–)?"  # 20 (SEG),
+    return re.sub(rf"\bchapters (?:{number})+(?![^\[\]]*\]\()", several, text)
 
 
 # where no link is put: code, headings, tables, formulas, links and pictures, tags
