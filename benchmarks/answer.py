@@ -236,7 +236,7 @@ def graph(depth, embedder=None):
     return link
 
 
-GRAPH_EMBEDDERS = ("pixels", "contrastive")  # that networks of links in variants.py have heard
+GRAPH_EMBEDDERS = ("pixels", "contrastive")  # with which variants.py trains networks of links
 
 
 def rival(name):

@@ -162,6 +162,7 @@ BAD = [
     (check.pictures_have_alt_text, put(py("plt.plot([3])", PNG))),
     (check.directives_are_yaml, put(py("#| fig-alt: a box: half-open\nx = 1"))),
     (check.outputs_are_stored, put(py("print(1)"))),
+    (check.outputs_are_stored, put(py("#| real\n#| fig-alt: A frame.\nif REAL:\n    draw()"))),
     (
         check.outputs_are_stored,
         put(py("1 / 0", {"output_type": "error", "ename": "ZeroDivisionError"})),
