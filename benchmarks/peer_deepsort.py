@@ -15,13 +15,9 @@ def measure(box):  # x0 y0 x1 y1
 
 class PeerTrack:
     def __init__(self, box, embedding, ident, n_init):
-        self.ident, self.hits, self.missed, self.n_init, self.embeddings = (
-            ident,
-            1,
-            0,
-            n_init,
-            [embedding],
-        )
+        self.ident, self.n_init = ident, n_init
+        self.hits, self.missed = 1, 0
+        self.embeddings = [embedding]
         self.filter = f = KalmanFilter(8, 4)
         z = measure(box)
         h = z[3]
@@ -77,9 +73,8 @@ class PeerDeepSort:
         self.max_iou_distance, self.budget = max_iou_distance, nn_budget
         self.tracks, self.count = [], 0
 
-    def update(
-        self, boxes, embeddings
-    ):  # (n, 4) x0 y0 x1 y1, (n, d) unit rows; returns [(row, id)]
+    def update(self, boxes, embeddings):  # (n, 4) x0 y0 x1 y1, (n, d) unit rows
+        "Return [(row, id)]."
         for track in self.tracks:
             track.predict()
         free, matched = list(range(len(boxes))), {}
