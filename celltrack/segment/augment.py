@@ -138,6 +138,24 @@ def blurred(image, most, rng):  # largest standard deviation, pixels
     ].numpy()
 
 
+def hazy(image, most, rng):  # largest share of the light
+    "Return the image with a share of its light spread far."
+    share = float(rng.uniform(0.1, 1) * most)
+    small = rescale(image, [max(1, n // 4) for n in image.shape])
+    wide = ndimage.gaussian_filter(small, rng.uniform(1, 4), mode="nearest")
+    return (1 - share) * image + share * rescale(wide, image.shape)
+
+
+def spotted(image, most, rng):  # brightness of the brightest
+    "Return the image with small spots at random places, mostly bright ones."
+    many = int(rng.integers(1, 2 + image.size // 300))
+    spots = np.zeros(image.shape, np.float32)
+    spots[tuple(rng.integers(0, n, many) for n in image.shape)] = rng.random(many) ** 3
+    width = float(rng.uniform(0.7, 2))
+    spots = 2 * np.pi * width**2 * ndimage.gaussian_filter(spots, width)  # the peaks as they were
+    return image + most * spots * (1 if rng.random() < 0.8 else -1)
+
+
 def noisy(image, most, rng):  # largest standard deviation
     "Return the image with random noise, mostly weak, at times with grains wider than a pixel."
     noise = rng.standard_normal(image.shape).astype(np.float32)
@@ -151,7 +169,7 @@ class Augment:
     "How strongly a crop is changed; 0 (zoom: 1) leaves a thing as it is. Lengths in pixels."
 
     turn: bool = True  # any angle, and a mirror image in half of the crops
-    zoom: float = 1.7  # largest magnification, and reduction
+    zoom: float = 2.0  # largest magnification, and reduction
     stretch: float = 0.1  # 0.1: each axis is mostly up to 10 % longer or shorter
     elastic: float = 3.0  # displacement of a node
     step: float = 40.0  # distance between nodes
@@ -160,11 +178,14 @@ class Augment:
     uneven: float = 0.2  # of the light
     contrast: float = 0.4  # 0.4: factors mostly from 0.67 to 1.5
     noise: float = 0.25  # largest standard deviation; the range of gray is 1
+    negative: float = 0.25  # share of the crops in which dark and bright change places
+    spots: float = 1.0  # brightness of the brightest
+    haze: float = 0.6  # largest share of the light that comes from out of focus
 
     @classmethod
     def none(cls) -> "Augment":
         "Return the Augment that changes nothing."
-        return cls(False, 1.0, *[0.0] * 8)
+        return cls(False, 1.0, *[0.0] * 11)
 
     def crop(
         self,
@@ -200,16 +221,20 @@ def random_grid(
 
 
 def random_grays(augment: Augment, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    "Return the image with its gray values changed: each change in half of the crops."
-    steps = {
-        blurred: augment.blur,
-        gamma: augment.gamma,
-        uneven: augment.uneven,
-        contrast: augment.contrast,
-        noisy: augment.noise,
-    }
-    for change, strength in steps.items():
-        if rng.random() < 0.5 and strength:
+    "Return the image with its gray values changed: each change in a share of the crops."
+    if rng.random() < augment.negative:
+        image = 1 - image
+    steps = (  # change, how strong, in which share of the crops
+        (spotted, augment.spots, 0.2),
+        (hazy, augment.haze, 0.2),
+        (blurred, augment.blur, 0.5),
+        (gamma, augment.gamma, 0.5),
+        (uneven, augment.uneven, 0.5),
+        (contrast, augment.contrast, 0.5),
+        (noisy, augment.noise, 0.5),
+    )
+    for change, strength, share in steps:
+        if rng.random() < share and strength:
             image = change(image, strength, rng)
     return image.astype(np.float32)
 

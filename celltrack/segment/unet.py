@@ -7,16 +7,20 @@ __all__ = ['UNet2015', 'UNet', 'cell_loss']
 
 # %% ../../nbs/33_segment.unet.ipynb #c003
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.functional import (
+    avg_pool2d,
     binary_cross_entropy_with_logits,
     interpolate,
     max_pool2d,
     pad,
+    pixel_shuffle,
+    pixel_unshuffle,
     relu,
 )
 
@@ -114,6 +118,20 @@ class Residual(nn.Module):
         return relu(self.side(x) + self.body(x))
 
 # %% ../../nbs/33_segment.unet.ipynb #c047
+def local_contrast(
+    x: torch.Tensor,  # (n, channels, h, w), h and w multiples of `block`
+    block: int = 8,  # pixels that are averaged first
+    reach: int = 4,  # blocks around a block that are its surroundings
+    floor: float = 0.05,  # least deviation, so that noise on an even ground stays small
+) -> torch.Tensor:
+    "Return x minus the mean of its surroundings, in their standard deviations, from -3 to 3."
+    blocks = avg_pool2d(torch.cat([x, x**2], 1), block)
+    around = avg_pool2d(blocks, 2 * reach + 1, 1, reach, count_include_pad=False)
+    mean, square = interpolate(around, x.shape[-2:], mode="bilinear").chunk(2, 1)
+    deviation = (square - mean**2).clamp(min=0).sqrt() + floor
+    return ((x - mean) / deviation).clamp(-3, 3)
+
+# %% ../../nbs/33_segment.unet.ipynb #c048
 class UNet(nn.Module):
     "The compact U-Net of this course: (n, inputs, h, w) -> logits (n, outputs, h, w), of any size."
 
@@ -124,15 +142,19 @@ class UNet(nn.Module):
         inputs: int = 1,
         outputs: int = 3,
         widths: Sequence[int] = (16, 32, 64, 128, 256),  # channels of the levels
+        fold: int = 1,  # side of the squares of pixels that become one
+        local: bool = False,  # whether it also sees the image against its surroundings
     ):
         super().__init__()
         self.config = dict(kind="UNet", inputs=inputs, outputs=outputs, widths=list(widths))
-        self.multiple = 2 ** (len(widths) - 1)
+        self.config |= dict(fold=fold, local=local)
+        self.fold, self.local = fold, local
+        self.multiple = math.lcm(fold * 2 ** (len(widths) - 1), 8 if local else 1)
         pairs = list(itertools.pairwise(widths))
-        self.first = Residual(inputs, widths[0])
+        self.first = Residual(inputs * (1 + local) * fold**2, widths[0])
         self.down = nn.ModuleList(Residual(a, b) for a, b in pairs)
         self.up = nn.ModuleList(Residual(a + b, a) for a, b in reversed(pairs))
-        self.last = nn.Conv2d(widths[0], outputs, 1)
+        self.last = nn.Conv2d(widths[0], outputs * fold**2, 1)
         initialise(self)
 
     def size(self, n: int) -> int:
@@ -143,15 +165,18 @@ class UNet(nn.Module):
         "Return the logits."
         check_input(self, x)
         h, w = x.shape[-2:]
-        skips = [self.first(pad(x, (0, self.size(w) - w, 0, self.size(h) - h), mode="replicate"))]
+        x = pad(x, (0, self.size(w) - w, 0, self.size(h) - h), mode="replicate")
+        if self.local:
+            x = torch.cat([x, local_contrast(x)], 1)
+        skips = [self.first(pixel_unshuffle(x, self.fold))]
         for block in self.down:
             skips.append(block(max_pool2d(skips[-1], 2)))
         x = skips.pop()
         for block in self.up:
             x = block(torch.cat([interpolate(x, scale_factor=2), skips.pop()], 1))
-        return self.last(x)[..., :h, :w]
+        return pixel_shuffle(self.last(x), self.fold)[..., :h, :w]
 
-# %% ../../nbs/33_segment.unet.ipynb #c054
+# %% ../../nbs/33_segment.unet.ipynb #c055
 #| code-fold: false
 def masked_mean(
     values: torch.Tensor,  # (n, h, w)
@@ -162,7 +187,7 @@ def masked_mean(
     weights = known.float() if weights is None else weights * known
     return (values * weights).sum() / weights.sum().clamp(min=1e-6)
 
-# %% ../../nbs/33_segment.unet.ipynb #c057
+# %% ../../nbs/33_segment.unet.ipynb #c058
 #| code-fold: false
 def cross_entropy(
     logits: torch.Tensor,  # (n, h, w)
@@ -174,7 +199,7 @@ def cross_entropy(
     each = binary_cross_entropy_with_logits(logits, target, reduction="none")
     return masked_mean(each, known, weights)
 
-# %% ../../nbs/33_segment.unet.ipynb #c062
+# %% ../../nbs/33_segment.unet.ipynb #c063
 #| code-fold: false
 def dice(logits: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     "Return 1 - the soft Dice coefficient over known pixels, the mean over the images."
@@ -190,7 +215,7 @@ def focal(
     each = binary_cross_entropy_with_logits(logits, target, reduction="none")
     return masked_mean(wrong * each, known)
 
-# %% ../../nbs/33_segment.unet.ipynb #c068
+# %% ../../nbs/33_segment.unet.ipynb #c069
 def cell_loss(
     logits: torch.Tensor,  # (n, 1 or 3, h, w)
     target: torch.Tensor,  # (n, 3, h, w)
