@@ -40,6 +40,7 @@ class TrainingConfig:
     clip: float = 1.0  # largest length of the gradient: a longer one is shortened; 0: any
     precision: Literal["32", "bf16"] = "32"  # bf16: half the bits in the network
     every: int = 250  # steps from one validation and backup to the next
+    patience: int | None = None  # validations without a higher score, then it stops; None: never
     workers: int = 0  # processes that prepare batches
     seed: int = 0
 
@@ -208,6 +209,13 @@ class RunFolder:
         "Return the log."
         return pd.DataFrame(self.log, columns=["step", "loss", "rate", "score"])
 
+    def is_over(self, patience: int | None) -> bool:
+        "Say whether the score has not risen in the last `patience` validations."
+        scores = [row[3] for row in self.log if not np.isnan(row[3])]
+        if not patience or not scores:
+            return False
+        return len(scores) - 1 - int(np.argmax(scores)) >= patience
+
     def status(self) -> str:
         "Return what the progress bar says."
         score = "" if self.best == -np.inf else f", best score {self.best:.3f}"
@@ -259,6 +267,10 @@ class OneDevice:
 
     def barrier(self) -> None:
         "Wait for the other devices: there are none."
+
+    def broadcast(self, value: Any) -> Any:
+        "Return what the first device has."
+        return value
 
 # %% ../../nbs/34_learn.train.ipynb #c037
 #| code-fold: true
@@ -344,6 +356,8 @@ def train_network(
     run = RunFolder(out, config, notes, resume, fabric)
     net, stepper = fabric.setup(model, optimizer)
     first = run.load(model, optimizer)
+    if run.is_over(config.patience):
+        first = config.steps
     model.train()
     with numbered_steps(batches, first, config, fabric) as bar:
         for step, batch in enumerate(bar, first):
@@ -356,7 +370,8 @@ def train_network(
             if (step + 1) % config.every == 0 or step + 1 == config.steps:
                 if fabric.is_global_zero:
                     validate_and_save(run, step + 1, rate, validate, watch, model, optimizer)
-                fabric.barrier()
+                if fabric.broadcast(run.is_over(config.patience)):
+                    break
             bar.set_postfix_str(run.status())
     model.eval()
     return run.table()
