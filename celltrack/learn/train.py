@@ -376,7 +376,7 @@ def train_network(
     model.eval()
     return run.table()
 
-# %% ../../nbs/34_learn.train.ipynb #c076
+# %% ../../nbs/34_learn.train.ipynb #c078
 def open_fabric(devices: int = 1, precision: str = "32") -> Any:
     "Return a `OneDevice`, or lightning's Fabric, begun, for several."
     if devices == 1:
@@ -391,7 +391,7 @@ def open_fabric(devices: int = 1, precision: str = "32") -> Any:
     fabric.launch()
     return fabric
 
-# %% ../../nbs/34_learn.train.ipynb #c083
+# %% ../../nbs/34_learn.train.ipynb #c085
 @dataclass(kw_only=True)
 class TrainOptions:
     "What all commands share that train a network."

@@ -33,7 +33,7 @@ from ..labels import MASK, LabelFiles, images_in, is_series, one_mask_each, owne
 from ..learn.store import find_weights, load_model
 from ..learn.train import TrainingConfig, TrainOptions, save_model, train_network
 from ..measure import compact_labels
-from ..movie import InputError, short_name
+from ..movie import InputError
 from ..score.overlap import frame_overlap, seg
 from celltrack.segment.augment import (
     NORMAL,
@@ -218,7 +218,7 @@ def read_pictures(
         raise InputError(f"{name}: no cell in any mask. There is nothing to learn from")
     return replace(make_source(frames, images, name=name, diameter=float(target)), pictures=True)
 
-# %% ../../nbs/37_segment.generalist.ipynb #c023
+# %% ../../nbs/37_segment.generalist.ipynb #c025
 #| code-fold: true
 def random_options(modality: str, rng: np.random.Generator) -> dict:
     "Return options of `simulate_movie` that differ as movies of different labs do."
@@ -259,7 +259,7 @@ def simulated_sources(
         sources.append(make_source(movie, truth.labels, name=f"simulated {modality} {i}"))
     return sources
 
-# %% ../../nbs/37_segment.generalist.ipynb #c027
+# %% ../../nbs/37_segment.generalist.ipynb #c029
 class HeldOut:
     "`held(model)` is the mean SEG over movies, on whole frames: what `train_network` validates by."
 
@@ -295,7 +295,7 @@ class HeldOut:
         "Return the mean SEG over the movies."
         return mean_score(self.scores(self.maps(model)))
 
-# %% ../../nbs/37_segment.generalist.ipynb #c028
+# %% ../../nbs/37_segment.generalist.ipynb #c030
 def mean_score(scores: dict[str, float]) -> float:
     "Return the mean of the scores that are numbers; NaN where none is."
     known = [score for score in scores.values() if score == score]
@@ -307,7 +307,7 @@ def maps_of(model: Any, frame: np.ndarray, scale: float) -> np.ndarray:
     image = rescale(frame, [max(1, round(n * scale)) for n in frame.shape])
     return rescale(predict_maps(model, image), frame.shape)
 
-# %% ../../nbs/37_segment.generalist.ipynb #c032
+# %% ../../nbs/37_segment.generalist.ipynb #c034
 GRID = {
     "depth": (0.03, 0.06, 0.1, 0.15, 0.2, 0.3),
     "threshold": (0.3, 0.4, 0.5, 0.6),
@@ -328,7 +328,7 @@ def smallest_of(sources: list[Source]) -> float:
             least.append(0.5 * np.percentile(areas, 1) * source.scale**2 / typical)
     return round(float(min(least, default=PARAMETERS["smallest"])), 3)
 
-# %% ../../nbs/37_segment.generalist.ipynb #c033
+# %% ../../nbs/37_segment.generalist.ipynb #c035
 def fit_parameters(
     model: Any, sources: list[Source], samples: int = 4, rounds: int = 2
 ) -> dict[str, float]:
@@ -344,7 +344,7 @@ def fit_parameters(
             best = max((best | {name: v} for v in values), key=score)
     return best
 
-# %% ../../nbs/37_segment.generalist.ipynb #c042
+# %% ../../nbs/37_segment.generalist.ipynb #c044
 #| code-fold: true
 @dataclass
 class TrainUnet(TrainOptions, MovieOptions):
@@ -392,7 +392,7 @@ class TrainUnet(TrainOptions, MovieOptions):
         for line in train_unet(self):
             print(line)
 
-# %% ../../nbs/37_segment.generalist.ipynb #c043
+# %% ../../nbs/37_segment.generalist.ipynb #c045
 #| code-fold: true
 def train_unet(options: TrainUnet) -> list[str]:
     "Train, or go on; choose the parameters of `to_cells`; return what to tell the user."
@@ -433,7 +433,7 @@ def train_segmenter(
     )
     return fabric
 
-# %% ../../nbs/37_segment.generalist.ipynb #c044
+# %% ../../nbs/37_segment.generalist.ipynb #c046
 #| code-fold: true
 def check_size(model: Any, size: int) -> None:
     "Raise `InputError` for a size of crops that the output of a network cannot have."
@@ -457,7 +457,7 @@ def check_options(options: TrainUnet) -> None:
     if options.start:
         load_model(options.start, SEGMENTING)
 
-# %% ../../nbs/37_segment.generalist.ipynb #c045
+# %% ../../nbs/37_segment.generalist.ipynb #c047
 #| code-fold: true
 def sources_of(options: TrainUnet) -> tuple[list[Source], list[Source]]:
     "Return the Sources to learn from and those held out."
@@ -518,11 +518,9 @@ def record(options: TrainUnet, learn: list[Source], held: list[Source]) -> dict:
         "validated_on": {source.name: len(source) for source in held},
     }
 
-# %% ../../nbs/37_segment.generalist.ipynb #c046
+# %% ../../nbs/37_segment.generalist.ipynb #c048
 #| code-fold: true
-def finish(
-    options: TrainUnet, learn: list[Source], held: list[Source], used: dict
-) -> list[str]:
+def finish(options: TrainUnet, learn: list[Source], held: list[Source], used: dict) -> list[str]:
     "Choose the parameters of `to_cells` on what was learned from, store them; say the scores."
     parameters: dict[int, dict] = {}
     scores: dict[str, float] = {}
