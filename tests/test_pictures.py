@@ -101,6 +101,8 @@ def test_masks_in_a_folder_that_is_named(tmp_path):
     assert len(read_source(tmp_path / "data", str(tmp_path / "drawn"))) == 3
     chosen = picture_pairs(tmp_path / "data", "drawn", files="t*")
     assert [a.stem for a, _ in chosen] == ["three"]
+    write_pair(tmp_path / "pack/images/a.png", tmp_path / "pack/masks/a.png")
+    assert len(picture_pairs(tmp_path / "pack", "masks")) == 1  # a folder inside it
     with pytest.raises(InputError, match="no picture is named z"):
         picture_pairs(tmp_path / "data", "drawn", files="z*")
 

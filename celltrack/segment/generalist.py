@@ -91,7 +91,7 @@ def annotations(sequence: Sequence) -> dict[int, tuple[np.ndarray, np.ndarray | 
         name = sequence.name.split("/")[-1]
         raise InputError(
             f"{sequence.name}: no {name}_ST/SEG or {name}_GT/SEG beside it. "
-            "Name the folder with --labels"
+            "Name the folder with --labels, or save a mask beside each picture: a.png, a_mask.png"
         )
     found: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
     for t in sorted({**silver, **gold}):
