@@ -209,13 +209,6 @@ class RunFolder:
         "Return the log."
         return pd.DataFrame(self.log, columns=["step", "loss", "rate", "score"])
 
-    def is_over(self, patience: int | None) -> bool:
-        "Say whether the score has not risen in the last `patience` validations."
-        scores = [row[3] for row in self.log if not np.isnan(row[3])]
-        if not patience or not scores:
-            return False
-        return len(scores) - 1 - int(np.argmax(scores)) >= patience
-
     def status(self) -> str:
         "Return what the progress bar says."
         score = "" if self.best == -np.inf else f", best score {self.best:.3f}"
@@ -232,7 +225,15 @@ class RunFolder:
             notes = {"step": step, "score": None if np.isnan(score) else score, **self.notes}
             write_run(self, notes, names, model, optimizer)
 
-# %% ../../nbs/34_learn.train.ipynb #c036
+# %% ../../nbs/34_learn.train.ipynb #c035
+def is_over(log: list[list], patience: int | None) -> bool:  # rows: step, loss, rate, score
+    "Say whether the score has not risen in the last `patience` validations."
+    scores = [row[3] for row in log if not np.isnan(row[3])]
+    if not patience or not scores:
+        return False
+    return len(scores) - 1 - int(np.argmax(scores)) >= patience
+
+# %% ../../nbs/34_learn.train.ipynb #c037
 #| code-fold: true
 class OneDevice:
     "What `train_network` asks of lightning's Fabric, for one device and without lightning."
@@ -272,7 +273,7 @@ class OneDevice:
         "Return what the first device has."
         return value
 
-# %% ../../nbs/34_learn.train.ipynb #c037
+# %% ../../nbs/34_learn.train.ipynb #c038
 #| code-fold: true
 class NumberedBatches(torch.utils.data.Dataset):
     "The batches of steps for torch's DataLoader; of several devices, each takes every n-th item."
@@ -289,7 +290,7 @@ class NumberedBatches(torch.utils.data.Dataset):
             )
         return [part[self.rank :: self.world] for part in batch]
 
-# %% ../../nbs/34_learn.train.ipynb #c038
+# %% ../../nbs/34_learn.train.ipynb #c039
 #| code-fold: true
 def numbered_steps(batches, first, config, fabric):
     "Return a progress bar over the batches that are left, prepared by helper processes."
@@ -311,7 +312,7 @@ def begin_step(optimizer, step, config):
         group["lr"] = rate
     return rate
 
-# %% ../../nbs/34_learn.train.ipynb #c039
+# %% ../../nbs/34_learn.train.ipynb #c040
 #| code-fold: true
 def gradient_step(net, batch, loss, fabric, step, config):
     "Put the gradient of the loss of a batch into the network; return the loss if it is a number."
@@ -336,7 +337,7 @@ def validate_and_save(run, step, rate, validate, watch, model, optimizer):
     if watch:
         watch(run.table())
 
-# %% ../../nbs/34_learn.train.ipynb #c041
+# %% ../../nbs/34_learn.train.ipynb #c042
 def train_network(
     model: nn.Module,  # with `config`, a dict that describes it
     batches: Callable[[int], Sequence],  # step -> (input, *rest)
@@ -356,7 +357,7 @@ def train_network(
     run = RunFolder(out, config, notes, resume, fabric)
     net, stepper = fabric.setup(model, optimizer)
     first = run.load(model, optimizer)
-    if run.is_over(config.patience):
+    if is_over(run.log, config.patience):
         first = config.steps
     model.train()
     with numbered_steps(batches, first, config, fabric) as bar:
@@ -370,13 +371,13 @@ def train_network(
             if (step + 1) % config.every == 0 or step + 1 == config.steps:
                 if fabric.is_global_zero:
                     validate_and_save(run, step + 1, rate, validate, watch, model, optimizer)
-                if fabric.broadcast(run.is_over(config.patience)):
+                if fabric.broadcast(is_over(run.log, config.patience)):
                     break
             bar.set_postfix_str(run.status())
     model.eval()
     return run.table()
 
-# %% ../../nbs/34_learn.train.ipynb #c078
+# %% ../../nbs/34_learn.train.ipynb #c079
 def open_fabric(devices: int = 1, precision: str = "32") -> Any:
     "Return a `OneDevice`, or lightning's Fabric, begun, for several."
     if devices == 1:
@@ -391,7 +392,7 @@ def open_fabric(devices: int = 1, precision: str = "32") -> Any:
     fabric.launch()
     return fabric
 
-# %% ../../nbs/34_learn.train.ipynb #c085
+# %% ../../nbs/34_learn.train.ipynb #c086
 @dataclass(kw_only=True)
 class TrainOptions:
     "What all commands share that train a network."

@@ -20,14 +20,7 @@ from tyro.conf import Positional, arg
 
 from ..files import MovieOptions
 from ..formats.ctc import annotated_images
-from celltrack.formats.dataset import (
-    Sequence,
-    files_beside,
-    find_movie,
-    labels_place,
-    movie_folder,
-    open_sequence,
-)
+from ..formats.dataset import KINDS, Sequence, find_movie, labels_place, open_sequence
 from ..images import read_image
 from ..labels import MASK, LabelFiles, images_in, is_series, one_mask_each, owners
 from ..learn.store import find_weights, load_model
@@ -113,7 +106,7 @@ def read_source(
     **reading: Any,  # axes, channel, missing, files: as for `read_movie`
 ) -> Source:
     "Return the Source of an annotated movie, or of a folder of single pictures with masks."
-    folder = movie_folder(find_movie(path))
+    folder = find_movie(path).resolve()
     pairs = picture_pairs(folder, labels, **reading)
     if pairs:
         return read_pictures(pairs, "/".join(folder.parts[-2:]), diameter, **reading)
@@ -139,6 +132,21 @@ def read_source(
 log = logging.getLogger("celltrack")
 
 
+def mask_choices(folder: Path, labels: str | None) -> list[tuple[list[Path], list[Path]]]:
+    "Return [(pictures, what may be their masks)]: beside, in folders, or as told."
+    inside = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
+    here = images_in(folder)
+    own = [path for path in here if not MASK.search(path.stem)]
+    among = images_in(inside["images"]) if "images" in inside else []
+    place = None if labels is None else labels_place(folder, labels)
+    if place is not None and place.resolve() != folder.resolve():
+        return [(own or among, images_in(place))]
+    named = [path for path in here if MASK.search(path.stem)]
+    others = [images_in(inside[name]) for name in ("masks", "labels") if name in inside]
+    return [(own, named), *((among, masks) for masks in others)]
+
+# %% ../../nbs/37_segment.generalist.ipynb #c018
+#| code-fold: true
 def picture_pairs(
     folder: Path,
     labels: str | None = None,  # folder of masks, or its name beside the folder
@@ -148,19 +156,10 @@ def picture_pairs(
     **_: Any,  # what is told of movies alone
 ) -> list[tuple[Path, Path]]:
     "Return [(picture, its mask)] of a folder of single pictures; none where it holds a movie."
-    if not folder.is_dir() or labels is None and len(files_beside(folder)):
+    beside = [folder.parent / (folder.name + ending) for ending in KINDS.values()]
+    if not folder.is_dir() or labels is None and any(place.is_dir() for place in beside):
         return []
-    inside = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
-    here = images_in(folder)
-    own = [path for path in here if not MASK.search(path.stem)]
-    among = images_in(inside["images"]) if "images" in inside else []
-    place = None if labels is None else labels_place(folder, labels)
-    if place is None or place.resolve() == folder.resolve():
-        named = [path for path in here if MASK.search(path.stem)]
-        others = [images_in(inside[name]) for name in ("masks", "labels") if name in inside]
-        choices = [(own, named), *((among, masks) for masks in others)]
-    else:
-        choices = [(own or among, images_in(place))]
+    choices = mask_choices(folder, labels)
     sets = [(pictures, owners(pictures, masks)) for pictures, masks in choices]
     sets = [(pictures, found) for pictures, found in sets if any(found.values())]
     if not sets or labels is not None and is_series(sets[0][0], axes, channel):
@@ -173,7 +172,7 @@ def picture_pairs(
         raise InputError(f"{folder}: no picture is named {files}. Give another --files")
     return one_mask_each(folder, chosen, sets[0][1])
 
-# %% ../../nbs/37_segment.generalist.ipynb #c019
+# %% ../../nbs/37_segment.generalist.ipynb #c020
 #| code-fold: true
 def sizes_of(images: list[np.ndarray], diameter: float | None) -> list[float]:
     "Return the diameter to bring each label image to: all cells', or its own if far from that."
@@ -185,7 +184,8 @@ def sizes_of(images: list[np.ndarray], diameter: float | None) -> list[float]:
         sizes.append(usual if diameter or not others else float(np.clip(own, usual / 4, usual * 4)))
     return sizes
 
-
+# %% ../../nbs/37_segment.generalist.ipynb #c021
+#| code-fold: true
 def read_pictures(
     pairs: list[tuple[Path, Path]],  # as `picture_pairs` returns
     name: str,
@@ -202,12 +202,12 @@ def read_pictures(
         if frame.ndim == 3:
             raise InputError(f"{picture}: 3D; this network learns from flat pictures")
         if frame.shape != labels.shape:
-            sizes = f"{labels.shape} pixels, its picture {picture.name} {frame.shape}"
-            raise InputError(f"{mask}: {sizes}. Save the mask in the size of the picture")
+            both = f"{labels.shape} pixels, its picture {picture.name} {frame.shape}"
+            raise InputError(f"{mask}: {both}. Save the mask in the size of the picture")
         frames.append(frame)
         images.append(labels)
     sizes = sizes_of(images, diameter)
-    target = np.nanmin([NORMAL, np.median(sizes)])
+    target = float(np.nanmin([NORMAL, float(np.median(sizes))]))
     for i, size in enumerate(sizes):
         shape = frames[i].shape
         if np.isfinite(size):
@@ -216,9 +216,9 @@ def read_pictures(
         images[i] = rescale_labels(images[i], shape)
     if not any(image.any() for image in images):
         raise InputError(f"{name}: no cell in any mask. There is nothing to learn from")
-    return replace(make_source(frames, images, name=name, diameter=float(target)), pictures=True)
+    return replace(make_source(frames, images, name=name, diameter=target), pictures=True)
 
-# %% ../../nbs/37_segment.generalist.ipynb #c025
+# %% ../../nbs/37_segment.generalist.ipynb #c027
 #| code-fold: true
 def random_options(modality: str, rng: np.random.Generator) -> dict:
     "Return options of `simulate_movie` that differ as movies of different labs do."
@@ -259,7 +259,7 @@ def simulated_sources(
         sources.append(make_source(movie, truth.labels, name=f"simulated {modality} {i}"))
     return sources
 
-# %% ../../nbs/37_segment.generalist.ipynb #c029
+# %% ../../nbs/37_segment.generalist.ipynb #c031
 class HeldOut:
     "`held(model)` is the mean SEG over movies, on whole frames: what `train_network` validates by."
 
@@ -295,7 +295,7 @@ class HeldOut:
         "Return the mean SEG over the movies."
         return mean_score(self.scores(self.maps(model)))
 
-# %% ../../nbs/37_segment.generalist.ipynb #c030
+# %% ../../nbs/37_segment.generalist.ipynb #c032
 def mean_score(scores: dict[str, float]) -> float:
     "Return the mean of the scores that are numbers; NaN where none is."
     known = [score for score in scores.values() if score == score]
@@ -307,7 +307,7 @@ def maps_of(model: Any, frame: np.ndarray, scale: float) -> np.ndarray:
     image = rescale(frame, [max(1, round(n * scale)) for n in frame.shape])
     return rescale(predict_maps(model, image), frame.shape)
 
-# %% ../../nbs/37_segment.generalist.ipynb #c034
+# %% ../../nbs/37_segment.generalist.ipynb #c036
 GRID = {
     "depth": (0.03, 0.06, 0.1, 0.15, 0.2, 0.3),
     "threshold": (0.3, 0.4, 0.5, 0.6),
@@ -328,7 +328,7 @@ def smallest_of(sources: list[Source]) -> float:
             least.append(0.5 * np.percentile(areas, 1) * source.scale**2 / typical)
     return round(float(min(least, default=PARAMETERS["smallest"])), 3)
 
-# %% ../../nbs/37_segment.generalist.ipynb #c035
+# %% ../../nbs/37_segment.generalist.ipynb #c037
 def fit_parameters(
     model: Any, sources: list[Source], samples: int = 4, rounds: int = 2
 ) -> dict[str, float]:
@@ -344,10 +344,28 @@ def fit_parameters(
             best = max((best | {name: v} for v in values), key=score)
     return best
 
-# %% ../../nbs/37_segment.generalist.ipynb #c044
+# %% ../../nbs/37_segment.generalist.ipynb #c046
+#| code-fold: true
+@dataclass(kw_only=True)
+class LengthOptions(TrainOptions):
+    "How long a training is."
+
+    steps: Annotated[int, (1, 10**8)] = 2000  # batches, at most
+    every: Annotated[int | None, (1, 10**8)] = None
+    "steps from one validation and backup to the next; None: a tenth of all"
+    patience: Annotated[int | None, (0, 10**8)] = None
+    "validations without a higher score, then it stops; None: half of all, 5 at least; 0: never"
+
+    def config(self) -> TrainingConfig:
+        "Return the TrainingConfig, with what depends on the number of steps."
+        every = self.every or max(1, self.steps // 10)
+        patience = max(5, -(-self.steps // (2 * every))) if self.patience is None else self.patience
+        return replace(super().config(), every=every, patience=patience or None)
+
+# %% ../../nbs/37_segment.generalist.ipynb #c047
 #| code-fold: true
 @dataclass
-class TrainUnet(TrainOptions, MovieOptions):
+class TrainUnet(LengthOptions, MovieOptions):
     "Train a segmentation network on annotated movies or pictures; given again, it goes on."
 
     data: Positional[Annotated[list[Path], arg(metavar="DATA ...", help_behavior_hint="")]]
@@ -372,27 +390,16 @@ class TrainUnet(TrainOptions, MovieOptions):
     size: Annotated[int, (16, 8192)] = 128  # of a crop, in pixels; a typical cell has 24
     augment: bool = True  # bend, turn, zoom, blur ... every crop
     border: Annotated[float, (0.0, 1e6)] = 5.0  # w0 of the border weights
-    steps: Annotated[int, (1, 10**8)] = 2000  # batches
     rate: Annotated[float, (1e-9, 1.0)] = 2e-3  # largest learning rate
     optimizer: Literal["adamw", "sgd"] = "adamw"  # sgd: with momentum .99
-    every: Annotated[int | None, (1, 10**8)] = None
-    "steps from one validation and backup to the next; None: a tenth of all"
-    patience: Annotated[int | None, (0, 10**8)] = None
-    "validations without a higher score, then it stops; None: half of all, 5 at least; 0: never"
     seed: Annotated[int, (0, 2**31)] = 0
-
-    def config(self) -> TrainingConfig:
-        "Return the TrainingConfig, with what depends on the number of steps."
-        every = self.every or max(1, self.steps // 10)
-        patience = max(5, -(-self.steps // (2 * every))) if self.patience is None else self.patience
-        return replace(super().config(), every=every, patience=patience or None)
 
     def run(self) -> None:
         "Run the command."
         for line in train_unet(self):
             print(line)
 
-# %% ../../nbs/37_segment.generalist.ipynb #c045
+# %% ../../nbs/37_segment.generalist.ipynb #c048
 #| code-fold: true
 def train_unet(options: TrainUnet) -> list[str]:
     "Train, or go on; choose the parameters of `to_cells`; return what to tell the user."
@@ -433,7 +440,7 @@ def train_segmenter(
     )
     return fabric
 
-# %% ../../nbs/37_segment.generalist.ipynb #c046
+# %% ../../nbs/37_segment.generalist.ipynb #c049
 #| code-fold: true
 def check_size(model: Any, size: int) -> None:
     "Raise `InputError` for a size of crops that the output of a network cannot have."
@@ -457,7 +464,7 @@ def check_options(options: TrainUnet) -> None:
     if options.start:
         load_model(options.start, SEGMENTING)
 
-# %% ../../nbs/37_segment.generalist.ipynb #c047
+# %% ../../nbs/37_segment.generalist.ipynb #c050
 #| code-fold: true
 def sources_of(options: TrainUnet) -> tuple[list[Source], list[Source]]:
     "Return the Sources to learn from and those held out."
@@ -478,7 +485,8 @@ def hold_out(source: Source, options: TrainUnet) -> tuple[Source, Source | None]
         return split_pictures(source, options.held, options.seed)
     return split_time(source, options.held, options.gap)
 
-
+# %% ../../nbs/37_segment.generalist.ipynb #c051
+#| code-fold: true
 def split_pictures(source: Source, share: float, seed: int) -> tuple[Source, Source | None]:
     "Return (part to learn from, part held out): some pictures with cells, or the right of each."
     full = [t for t, labels in enumerate(source.labels) if (labels > 0).any()]
@@ -497,7 +505,8 @@ def split_pictures(source: Source, share: float, seed: int) -> tuple[Source, Sou
     log.warning("%s: validated on the right %.0f %% of each", few, 100 * share)
     return learn, right
 
-
+# %% ../../nbs/37_segment.generalist.ipynb #c052
+#| code-fold: true
 def model_of(options: TrainUnet) -> torch.nn.Module:
     "Return the network to begin with."
     if options.start:
@@ -518,7 +527,7 @@ def record(options: TrainUnet, learn: list[Source], held: list[Source]) -> dict:
         "validated_on": {source.name: len(source) for source in held},
     }
 
-# %% ../../nbs/37_segment.generalist.ipynb #c048
+# %% ../../nbs/37_segment.generalist.ipynb #c053
 #| code-fold: true
 def finish(options: TrainUnet, learn: list[Source], held: list[Source], used: dict) -> list[str]:
     "Choose the parameters of `to_cells` on what was learned from, store them; say the scores."
@@ -540,7 +549,8 @@ def finish(options: TrainUnet, learn: list[Source], held: list[Source], used: di
         before = scorer.scores(scorer.maps(model), **PARAMETERS | notes.get("parameters", {}))
     return report(options, last, step, before, scores)
 
-
+# %% ../../nbs/37_segment.generalist.ipynb #c054
+#| code-fold: true
 def report(
     options: TrainUnet,
     last: int,  # step
