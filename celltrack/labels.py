@@ -25,9 +25,12 @@ from celltrack.images import (
     PictureFrames,
     check_channel,
     image_errors,
+    image_files,
     is_tiff,
     mask_pattern,
+    name_fields,
     open_tiff,
+    read_image,
     read_small_file,
     stack_pages,
     tiff_frames,
@@ -500,3 +503,70 @@ def run_lengths(labels: Movie, cells: pd.DataFrame) -> list[dict]:  # cells sort
             size = [int(n) for n in code["size"]]
             out.append({"size": size, "counts": code["counts"].decode()})
     return out
+
+# %% ../nbs/09_labels.ipynb #c104
+#| code-fold: true
+IMAGE = re.compile("[_-](img|image|raw)$", re.IGNORECASE)
+MASK = re.compile("[_-](cp[_-])?(masks?|labels?|lab|seg)$", re.IGNORECASE)
+OUTLINES = re.compile("[_-](cp[_-])?outlines$", re.IGNORECASE)  # drawings, no masks
+
+
+def images_in(folder: Path) -> list[Path]:
+    "Return the images in a folder, none where there are none; drawings of outlines are left out."
+    try:
+        return [path for path in image_files(folder) if not OUTLINES.search(path.stem)]
+    except (InputError, OSError):  # whoever reads the folder as a movie says why
+        return []
+
+
+def owners(pictures: list[Path], masks: list[Path]) -> dict[Path, list[Path]]:
+    "Return {mask: the pictures that it belongs to by its name}."
+    named: dict[str, list[Path]] = {}
+    for picture in pictures:
+        for name in {picture.stem, IMAGE.sub("", picture.stem)}:
+            named.setdefault(name, []).append(picture)
+    found = {}
+    for mask in masks:
+        names = {mask.stem, MASK.sub("", mask.stem)}
+        own = [picture for name in names for picture in named.get(name, [])]
+        found[mask] = sorted(set(own))
+    return found
+
+
+def is_series(pictures: list[Path], axes: str | None, channel: int | None) -> bool:
+    "Say whether files are the frames of a movie: alike in name but for numbers, of one size."
+    if not name_fields(pictures):
+        return False
+    try:
+        return len({read_image(path, axes, channel).shape for path in pictures}) == 1
+    except InputError:  # whoever reads them as a movie says why
+        return True
+
+# %% ../nbs/09_labels.ipynb #c105
+#| code-fold: true
+def one_mask_each(
+    folder: Path,  # for messages
+    pictures: list[Path],
+    found: dict[Path, list[Path]],  # as `owners` returns, of more pictures perhaps
+) -> list[tuple[Path, Path]]:
+    "Return [(picture, its mask)]; a few pictures without one are left out."
+    mask_of: dict[Path, Path] = {}
+    for mask, own in found.items():
+        if not own:
+            raise InputError(f"{mask}: a mask without a picture of its name. Rename or remove it")
+        if len(own) > 1:
+            both = f"{own[0].name} and of {own[1].name}"
+            raise InputError(f"{mask}: the mask of {both} by its name. Rename one of them")
+        if own[0] in mask_of:
+            both = f"{mask_of[own[0]].name} and {mask.name}"
+            raise InputError(f"{own[0]}: two masks, {both}. Keep one of them")
+        mask_of[own[0]] = mask
+    without = [picture for picture in pictures if picture not in mask_of]
+    some = ", ".join(path.name for path in without[:3]) + (", ..." if len(without) > 3 else "")
+    said = f"{len(without)} of {len(pictures)} pictures have no mask"
+    if 2 * len(without) > len(pictures):
+        advice = f"Save a mask beside each, such as {without[0].stem}_mask.png, or move them away"
+        raise InputError(f"{folder}: {said}: {some}. {advice}")
+    if without:
+        log.warning("%s: %s and are left out: %s", short_name(folder), said, some)
+    return [(picture, mask_of[picture]) for picture in pictures if picture in mask_of]

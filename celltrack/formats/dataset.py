@@ -69,7 +69,8 @@ def no_files() -> pd.DataFrame:
 
 def labels_place(movie: Path, labels: str | Path) -> Path:
     "Return the folder or file of label images `labels`: beside the movie, or a path of its own."
-    for place in (movie.parent / labels, Path(labels), *(p / labels for p in data_folders())):
+    places = [movie.parent / labels, Path(labels), *(p / labels for p in data_folders())]
+    for place in [*places, movie / labels]:
         if place.exists():
             return place
     raise InputError(

@@ -40,6 +40,7 @@ class TrainingConfig:
     clip: float = 1.0  # largest length of the gradient: a longer one is shortened; 0: any
     precision: Literal["32", "bf16"] = "32"  # bf16: half the bits in the network
     every: int = 250  # steps from one validation and backup to the next
+    patience: int | None = None  # validations without a higher score, then it stops; None: never
     workers: int = 0  # processes that prepare batches
     seed: int = 0
 
@@ -224,7 +225,15 @@ class RunFolder:
             notes = {"step": step, "score": None if np.isnan(score) else score, **self.notes}
             write_run(self, notes, names, model, optimizer)
 
-# %% ../../nbs/34_learn.train.ipynb #c036
+# %% ../../nbs/34_learn.train.ipynb #c035
+def is_over(log: list[list], patience: int | None) -> bool:  # rows: step, loss, rate, score
+    "Say whether the score has not risen in the last `patience` validations."
+    scores = [row[3] for row in log if not np.isnan(row[3])]
+    if not patience or not scores:
+        return False
+    return len(scores) - 1 - int(np.argmax(scores)) >= patience
+
+# %% ../../nbs/34_learn.train.ipynb #c037
 #| code-fold: true
 class OneDevice:
     "What `train_network` asks of lightning's Fabric, for one device and without lightning."
@@ -260,7 +269,11 @@ class OneDevice:
     def barrier(self) -> None:
         "Wait for the other devices: there are none."
 
-# %% ../../nbs/34_learn.train.ipynb #c037
+    def broadcast(self, value: Any) -> Any:
+        "Return what the first device has."
+        return value
+
+# %% ../../nbs/34_learn.train.ipynb #c038
 #| code-fold: true
 class NumberedBatches(torch.utils.data.Dataset):
     "The batches of steps for torch's DataLoader; of several devices, each takes every n-th item."
@@ -277,7 +290,7 @@ class NumberedBatches(torch.utils.data.Dataset):
             )
         return [part[self.rank :: self.world] for part in batch]
 
-# %% ../../nbs/34_learn.train.ipynb #c038
+# %% ../../nbs/34_learn.train.ipynb #c039
 #| code-fold: true
 def numbered_steps(batches, first, config, fabric):
     "Return a progress bar over the batches that are left, prepared by helper processes."
@@ -299,7 +312,7 @@ def begin_step(optimizer, step, config):
         group["lr"] = rate
     return rate
 
-# %% ../../nbs/34_learn.train.ipynb #c039
+# %% ../../nbs/34_learn.train.ipynb #c040
 #| code-fold: true
 def gradient_step(net, batch, loss, fabric, step, config):
     "Put the gradient of the loss of a batch into the network; return the loss if it is a number."
@@ -324,7 +337,7 @@ def validate_and_save(run, step, rate, validate, watch, model, optimizer):
     if watch:
         watch(run.table())
 
-# %% ../../nbs/34_learn.train.ipynb #c041
+# %% ../../nbs/34_learn.train.ipynb #c042
 def train_network(
     model: nn.Module,  # with `config`, a dict that describes it
     batches: Callable[[int], Sequence],  # step -> (input, *rest)
@@ -344,6 +357,8 @@ def train_network(
     run = RunFolder(out, config, notes, resume, fabric)
     net, stepper = fabric.setup(model, optimizer)
     first = run.load(model, optimizer)
+    if is_over(run.log, config.patience):
+        first = config.steps
     model.train()
     with numbered_steps(batches, first, config, fabric) as bar:
         for step, batch in enumerate(bar, first):
@@ -356,12 +371,13 @@ def train_network(
             if (step + 1) % config.every == 0 or step + 1 == config.steps:
                 if fabric.is_global_zero:
                     validate_and_save(run, step + 1, rate, validate, watch, model, optimizer)
-                fabric.barrier()
+                if fabric.broadcast(is_over(run.log, config.patience)):
+                    break
             bar.set_postfix_str(run.status())
     model.eval()
     return run.table()
 
-# %% ../../nbs/34_learn.train.ipynb #c076
+# %% ../../nbs/34_learn.train.ipynb #c079
 def open_fabric(devices: int = 1, precision: str = "32") -> Any:
     "Return a `OneDevice`, or lightning's Fabric, begun, for several."
     if devices == 1:
@@ -376,7 +392,7 @@ def open_fabric(devices: int = 1, precision: str = "32") -> Any:
     fabric.launch()
     return fabric
 
-# %% ../../nbs/34_learn.train.ipynb #c083
+# %% ../../nbs/34_learn.train.ipynb #c086
 @dataclass(kw_only=True)
 class TrainOptions:
     "What all commands share that train a network."

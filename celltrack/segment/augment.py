@@ -247,6 +247,7 @@ class Source:
     frames: list[np.ndarray]  # (y, x) each, float16
     labels: list[np.ndarray]  # (y, x) each, int32; -1: unknown
     scale: float  # magnification that makes a typical cell NORMAL pixels wide
+    pictures: bool = False  # single ones, of any sizes; else the frames of a movie
 
     def __len__(self):
         return len(self.frames)
@@ -255,7 +256,8 @@ class Source:
         "Return the Source of some frames, or of a window of each."
         pick = list(pick)
         frames = [self.frames[t][window] for t in pick]
-        return Source(self.name, frames, [self.labels[t][window] for t in pick], self.scale)
+        labels = [self.labels[t][window] for t in pick]
+        return Source(self.name, frames, labels, self.scale, self.pictures)
 
 # %% ../../nbs/32_segment.augment.ipynb #c062
 def make_source(
@@ -316,10 +318,14 @@ def split_space(
     gap: int = 40,  # pixels beside it that nobody uses
 ) -> tuple[Source, Source]:
     "Return (part to learn from, part held out): the left and the right of every frame."
-    width = source.frames[0].shape[1]
-    first = first_held_out(width, share, gap, f"{source.name}: {width} columns of pixels")
-    every = range(len(source))
-    return source.part(every, np.s_[:, : first - gap]), source.part(every, np.s_[:, first:])
+    left, right = source.part([]), source.part([])
+    for frame, labels in zip(source.frames, source.labels, strict=True):
+        width = frame.shape[1]
+        first = first_held_out(width, share, gap, f"{source.name}: {width} columns of pixels")
+        for part, columns in ((left, np.s_[: first - gap]), (right, np.s_[first:])):
+            part.frames.append(frame[:, columns])
+            part.labels.append(labels[:, columns])
+    return left, right
 
 # %% ../../nbs/32_segment.augment.ipynb #c077
 #| code-fold: true

@@ -6,8 +6,10 @@
 __all__ = ['read_source', 'HeldOut', 'fit_parameters', 'TrainUnet']
 
 # %% ../../nbs/37_segment.generalist.ipynb #c003
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,9 +20,11 @@ from tyro.conf import Positional, arg
 
 from ..files import MovieOptions
 from ..formats.ctc import annotated_images
-from ..formats.dataset import Sequence, find_movie, open_sequence
+from ..formats.dataset import KINDS, Sequence, find_movie, labels_place, open_sequence
+from ..images import read_image
+from ..labels import MASK, LabelFiles, images_in, is_series, one_mask_each, owners
 from ..learn.store import find_weights, load_model
-from ..learn.train import TrainOptions, save_model, train_network
+from ..learn.train import TrainingConfig, TrainOptions, save_model, train_network
 from ..measure import compact_labels
 from ..movie import InputError
 from ..score.overlap import frame_overlap, seg
@@ -32,6 +36,7 @@ from celltrack.segment.augment import (
     diameter_of,
     make_source,
     rescale,
+    rescale_labels,
     split_space,
     split_time,
 )
@@ -79,7 +84,7 @@ def annotations(sequence: Sequence) -> dict[int, tuple[np.ndarray, np.ndarray | 
         name = sequence.name.split("/")[-1]
         raise InputError(
             f"{sequence.name}: no {name}_ST/SEG or {name}_GT/SEG beside it. "
-            "Name the folder with --labels"
+            "Name the folder with --labels, or save a mask beside each picture: a.png, a_mask.png"
         )
     found: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
     for t in sorted({**silver, **gold}):
@@ -95,12 +100,16 @@ def annotations(sequence: Sequence) -> dict[int, tuple[np.ndarray, np.ndarray | 
 
 # %% ../../nbs/37_segment.generalist.ipynb #c015
 def read_source(
-    path: str | Path,  # of the movie, or its name
+    path: str | Path,  # of the movie, its name, or a folder of pictures
     labels: str | None = None,  # folder of label images, or its name beside the movie
     diameter: float | None = None,  # of a typical cell, pixels; default: measured on the labels
     **reading: Any,  # axes, channel, missing, files: as for `read_movie`
 ) -> Source:
-    "Return the Source of an annotated movie."
+    "Return the Source of an annotated movie, or of a folder of single pictures with masks."
+    folder = find_movie(path).resolve()
+    pairs = picture_pairs(folder, labels, **reading)
+    if pairs:
+        return read_pictures(pairs, "/".join(folder.parts[-2:]), diameter, **reading)
     sequence = open_sequence(path, labels, **reading)
     movie = sequence.movie
     if movie is None:
@@ -118,7 +127,98 @@ def read_source(
     images, known = zip(*found.values(), strict=True)
     return make_source(frames, images, known, movie.name, diameter)
 
-# %% ../../nbs/37_segment.generalist.ipynb #c019
+# %% ../../nbs/37_segment.generalist.ipynb #c017
+#| code-fold: true
+log = logging.getLogger("celltrack")
+
+
+def mask_choices(folder: Path, labels: str | None) -> list[tuple[list[Path], list[Path]]]:
+    "Return [(pictures, what may be their masks)]: beside, in folders, or as told."
+    inside = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
+    here = images_in(folder)
+    own = [path for path in here if not MASK.search(path.stem)]
+    among = images_in(inside["images"]) if "images" in inside else []
+    place = None if labels is None else labels_place(folder, labels)
+    if place is not None and place.resolve() != folder.resolve():
+        return [(own or among, images_in(place))]
+    named = [path for path in here if MASK.search(path.stem)]
+    others = [images_in(inside[name]) for name in ("masks", "labels") if name in inside]
+    return [(own, named), *((among, masks) for masks in others)]
+
+# %% ../../nbs/37_segment.generalist.ipynb #c018
+#| code-fold: true
+def picture_pairs(
+    folder: Path,
+    labels: str | None = None,  # folder of masks, or its name beside the folder
+    files: str | None = None,  # which pictures, such as '*_c1.tif'
+    axes: str | None = None,  # of a picture, as for `read_image`
+    channel: int | None = None,  # the same
+    **_: Any,  # what is told of movies alone
+) -> list[tuple[Path, Path]]:
+    "Return [(picture, its mask)] of a folder of single pictures; none where it holds a movie."
+    beside = [folder.parent / (folder.name + ending) for ending in KINDS.values()]
+    if not folder.is_dir() or labels is None and any(place.is_dir() for place in beside):
+        return []
+    choices = mask_choices(folder, labels)
+    sets = [(pictures, owners(pictures, masks)) for pictures, masks in choices]
+    sets = [(pictures, found) for pictures, found in sets if any(found.values())]
+    if not sets or labels is not None and is_series(sets[0][0], axes, channel):
+        return []
+    if len(sets) > 1:
+        places = " and in ".join(str(next(iter(found)).parent) for _, found in sets)
+        raise InputError(f"{folder}: masks in {places}. Choose with --labels")
+    chosen = [path for path in sets[0][0] if files is None or fnmatch(path.name, files)]
+    if not chosen:
+        raise InputError(f"{folder}: no picture is named {files}. Give another --files")
+    return one_mask_each(folder, chosen, sets[0][1])
+
+# %% ../../nbs/37_segment.generalist.ipynb #c020
+#| code-fold: true
+def sizes_of(images: list[np.ndarray], diameter: float | None) -> list[float]:
+    "Return the diameter to bring each label image to: all cells', or its own if far from that."
+    usual = diameter or diameter_of(images)
+    sizes = []
+    for image in images:
+        own = diameter_of([image])
+        others = max(own / usual, usual / own) > 1.5 and len(np.unique(image)) > 3
+        sizes.append(usual if diameter or not others else float(np.clip(own, usual / 4, usual * 4)))
+    return sizes
+
+# %% ../../nbs/37_segment.generalist.ipynb #c021
+#| code-fold: true
+def read_pictures(
+    pairs: list[tuple[Path, Path]],  # as `picture_pairs` returns
+    name: str,
+    diameter: float | None = None,  # of a typical cell, pixels; default: measured on the masks
+    axes: str | None = None,
+    channel: int | None = None,
+    **_: Any,
+) -> Source:
+    "Return the Source of single pictures, each at the magnification of its cells."
+    masks = LabelFiles([mask for _, mask in pairs])
+    frames, images = [], []
+    for i, (picture, mask) in enumerate(pairs):
+        frame, labels = read_image(picture, axes, channel), masks[i]
+        if frame.ndim == 3:
+            raise InputError(f"{picture}: 3D; this network learns from flat pictures")
+        if frame.shape != labels.shape:
+            both = f"{labels.shape} pixels, its picture {picture.name} {frame.shape}"
+            raise InputError(f"{mask}: {both}. Save the mask in the size of the picture")
+        frames.append(frame)
+        images.append(labels)
+    sizes = sizes_of(images, diameter)
+    target = float(np.nanmin([NORMAL, float(np.median(sizes))]))
+    for i, size in enumerate(sizes):
+        shape = frames[i].shape
+        if np.isfinite(size):
+            shape = tuple(max(1, round(n * target / size)) for n in shape)
+        frames[i] = rescale(frames[i], shape)
+        images[i] = rescale_labels(images[i], shape)
+    if not any(image.any() for image in images):
+        raise InputError(f"{name}: no cell in any mask. There is nothing to learn from")
+    return replace(make_source(frames, images, name=name, diameter=target), pictures=True)
+
+# %% ../../nbs/37_segment.generalist.ipynb #c027
 #| code-fold: true
 def random_options(modality: str, rng: np.random.Generator) -> dict:
     "Return options of `simulate_movie` that differ as movies of different labs do."
@@ -159,15 +259,18 @@ def simulated_sources(
         sources.append(make_source(movie, truth.labels, name=f"simulated {modality} {i}"))
     return sources
 
-# %% ../../nbs/37_segment.generalist.ipynb #c023
+# %% ../../nbs/37_segment.generalist.ipynb #c031
 class HeldOut:
     "`held(model)` is the mean SEG over movies, on whole frames: what `train_network` validates by."
 
     def __init__(self, sources: list[Source], samples: int = 3):  # frames of each, spread over it
         self.parts = []
         for source in sources:
-            picks = np.linspace(0, len(source) - 1, samples).round().astype(int)
-            self.parts.append(source.part(np.unique(picks)))
+            full = [t for t, labels in enumerate(source.labels) if (labels > 0).any()]
+            full = full or list(range(len(source)))
+            count = max(samples, 8) if source.pictures else samples  # pictures differ more
+            picks = np.linspace(0, len(full) - 1, count).round().astype(int)
+            self.parts.append(source.part([full[i] for i in np.unique(picks)]))
 
     def maps(self, model: Any) -> list[list[np.ndarray]]:
         "Return the network's maps of all frames, one list per movie, in the pixels of the frames."
@@ -190,15 +293,21 @@ class HeldOut:
 
     def __call__(self, model: Any) -> float:
         "Return the mean SEG over the movies."
-        return float(np.nanmean([*self.scores(self.maps(model)).values()]))
+        return mean_score(self.scores(self.maps(model)))
 
-# %% ../../nbs/37_segment.generalist.ipynb #c024
+# %% ../../nbs/37_segment.generalist.ipynb #c032
+def mean_score(scores: dict[str, float]) -> float:
+    "Return the mean of the scores that are numbers; NaN where none is."
+    known = [score for score in scores.values() if score == score]
+    return float(np.mean(known)) if known else np.nan
+
+
 def maps_of(model: Any, frame: np.ndarray, scale: float) -> np.ndarray:
     "Return the network's maps of a normalized frame, magnified for the network, in its pixels."
     image = rescale(frame, [max(1, round(n * scale)) for n in frame.shape])
     return rescale(predict_maps(model, image), frame.shape)
 
-# %% ../../nbs/37_segment.generalist.ipynb #c028
+# %% ../../nbs/37_segment.generalist.ipynb #c036
 GRID = {
     "depth": (0.03, 0.06, 0.1, 0.15, 0.2, 0.3),
     "threshold": (0.3, 0.4, 0.5, 0.6),
@@ -219,7 +328,7 @@ def smallest_of(sources: list[Source]) -> float:
             least.append(0.5 * np.percentile(areas, 1) * source.scale**2 / typical)
     return round(float(min(least, default=PARAMETERS["smallest"])), 3)
 
-# %% ../../nbs/37_segment.generalist.ipynb #c029
+# %% ../../nbs/37_segment.generalist.ipynb #c037
 def fit_parameters(
     model: Any, sources: list[Source], samples: int = 4, rounds: int = 2
 ) -> dict[str, float]:
@@ -228,33 +337,52 @@ def fit_parameters(
     maps, best = held.maps(model), PARAMETERS | {"smallest": smallest_of(sources)}
 
     def score(parameters):
-        return float(np.nanmean([*held.scores(maps, **parameters).values()]))
+        return mean_score(held.scores(maps, **parameters))
 
     for _ in range(rounds):
         for name, values in GRID.items():
             best = max((best | {name: v} for v in values), key=score)
     return best
 
-# %% ../../nbs/37_segment.generalist.ipynb #c038
+# %% ../../nbs/37_segment.generalist.ipynb #c046
+#| code-fold: true
+@dataclass(kw_only=True)
+class LengthOptions(TrainOptions):
+    "How long a training is."
+
+    steps: Annotated[int, (1, 10**8)] = 2000  # batches, at most
+    every: Annotated[int | None, (1, 10**8)] = None
+    "steps from one validation and backup to the next; None: a tenth of all"
+    patience: Annotated[int | None, (0, 10**8)] = None
+    "validations without a higher score, then it stops; None: half of all, 5 at least; 0: never"
+
+    def config(self) -> TrainingConfig:
+        "Return the TrainingConfig, with what depends on the number of steps."
+        every = self.every or max(1, self.steps // 10)
+        patience = max(5, -(-self.steps // (2 * every))) if self.patience is None else self.patience
+        return replace(super().config(), every=every, patience=patience or None)
+
+# %% ../../nbs/37_segment.generalist.ipynb #c047
 #| code-fold: true
 @dataclass
-class TrainUnet(TrainOptions, MovieOptions):
-    "Train a segmentation network on annotated movies; given again, a stopped run goes on."
+class TrainUnet(LengthOptions, MovieOptions):
+    "Train a segmentation network on annotated movies or pictures; given again, it goes on."
 
     data: Positional[Annotated[list[Path], arg(metavar="DATA ...", help_behavior_hint="")]]
-    "movies' folders (01, with 01_ST/SEG or 01_GT/SEG beside it), or names such as DIC-C2DH-HeLa/01"
+    """folders of movies (01, with 01_ST/SEG or 01_GT/SEG beside it), names such as
+    DIC-C2DH-HeLa/01, or folders of pictures with masks (a.png and a_mask.png; images and masks)"""
     out: Path = Path("run")  # folder of the run
     labels: str | None = None  # folder of label images, or its name beside each movie
     diameter: Annotated[float | None, (3.0, 10_000.0)] = None
     "of a typical cell, in pixels; None: measured on the labels"
     validate: list[Path] = field(default_factory=list)
-    "movies to validate on; none: a share of each"
+    "movies or pictures to validate on; none: a share of each"
     held: Annotated[float, (0.0, 0.99)] = 0.25
     "that share; 0: no validation, learn from everything"
     gap: Annotated[int, (0, 10_000)] = 3
     "frames (split time) or NORMAL pixels (split space) that nobody uses"
     split: Literal["time", "space"] = "time"
-    "held out: the last frames, or the right of every frame"
+    "held out: the last frames (of pictures, some at random), or the right of every frame"
     start: str | None = None  # weights to begin with: generalist, a file, or the folder of a run
     network: Literal["compact", "2015"] = "compact"
     crops: Annotated[int, (1, 4096)] = 2  # of each movie in a batch
@@ -262,10 +390,8 @@ class TrainUnet(TrainOptions, MovieOptions):
     size: Annotated[int, (16, 8192)] = 128  # of a crop, in pixels; a typical cell has 24
     augment: bool = True  # bend, turn, zoom, blur ... every crop
     border: Annotated[float, (0.0, 1e6)] = 5.0  # w0 of the border weights
-    steps: Annotated[int, (1, 10**8)] = 2000  # batches
     rate: Annotated[float, (1e-9, 1.0)] = 2e-3  # largest learning rate
     optimizer: Literal["adamw", "sgd"] = "adamw"  # sgd: with momentum .99
-    every: Annotated[int, (1, 10**8)] = 250  # steps from one validation and backup to the next
     seed: Annotated[int, (0, 2**31)] = 0
 
     def run(self) -> None:
@@ -273,15 +399,15 @@ class TrainUnet(TrainOptions, MovieOptions):
         for line in train_unet(self):
             print(line)
 
-# %% ../../nbs/37_segment.generalist.ipynb #c039
+# %% ../../nbs/37_segment.generalist.ipynb #c048
 #| code-fold: true
 def train_unet(options: TrainUnet) -> list[str]:
-    "Train, or go on; choose the parameters of `to_cells`; return a line on each set of weights."
+    "Train, or go on; choose the parameters of `to_cells`; return what to tell the user."
     check_options(options)
     learn, held = sources_of(options)
     notes = {"data": record(options, learn, held)}
     fabric = train_segmenter(options, learn, held, notes=notes)
-    return finish(options.out, learn, held, notes) if fabric.is_global_zero else []
+    return finish(options, learn, held, notes) if fabric.is_global_zero else []
 
 
 def train_segmenter(
@@ -314,7 +440,7 @@ def train_segmenter(
     )
     return fabric
 
-# %% ../../nbs/37_segment.generalist.ipynb #c040
+# %% ../../nbs/37_segment.generalist.ipynb #c049
 #| code-fold: true
 def check_size(model: Any, size: int) -> None:
     "Raise `InputError` for a size of crops that the output of a network cannot have."
@@ -338,7 +464,7 @@ def check_options(options: TrainUnet) -> None:
     if options.start:
         load_model(options.start, SEGMENTING)
 
-# %% ../../nbs/37_segment.generalist.ipynb #c041
+# %% ../../nbs/37_segment.generalist.ipynb #c050
 #| code-fold: true
 def sources_of(options: TrainUnet) -> tuple[list[Source], list[Source]]:
     "Return the Sources to learn from and those held out."
@@ -347,13 +473,40 @@ def sources_of(options: TrainUnet) -> tuple[list[Source], list[Source]]:
     if options.validate or not options.held:
         others = [read_source(path, *given, **told) for path in options.validate]
         return learn, others
-    if options.split == "time":
-        parts = [split_time(source, options.held, options.gap) for source in learn]
-    else:
-        parts = [split_space(source, options.held, round(options.gap * NORMAL)) for source in learn]
-    return [first for first, _ in parts], [second for _, second in parts]
+    parts = [hold_out(source, options) for source in learn]
+    return [part for part, _ in parts], [part for _, part in parts if part]
 
 
+def hold_out(source: Source, options: TrainUnet) -> tuple[Source, Source | None]:
+    "Return (part to learn from, part held out)."
+    if options.split == "space":
+        return split_space(source, options.held, round(options.gap * NORMAL))
+    if source.pictures:
+        return split_pictures(source, options.held, options.seed)
+    return split_time(source, options.held, options.gap)
+
+# %% ../../nbs/37_segment.generalist.ipynb #c051
+#| code-fold: true
+def split_pictures(source: Source, share: float, seed: int) -> tuple[Source, Source | None]:
+    "Return (part to learn from, part held out): some pictures with cells, or the right of each."
+    full = [t for t, labels in enumerate(source.labels) if (labels > 0).any()]
+    if len(full) >= 4:
+        count = min(max(round(share * len(full)), 1), len(full) - 1)
+        held = sorted(np.random.default_rng(seed).permutation(full)[:count].tolist())
+        return source.part(t for t in range(len(source)) if t not in held), source.part(held)
+    few = f"{source.name}: too few pictures with cells to hold some out ({len(full)})"
+    try:
+        learn, right = split_space(source, share, round(NORMAL / source.scale))
+    except InputError:
+        learn, right = source, source
+    if learn is source or not all(any((a > 0).any() for a in p.labels) for p in (learn, right)):
+        log.warning("%s: all are learned from, and nothing tells how well", few)
+        return source, None
+    log.warning("%s: validated on the right %.0f %% of each", few, 100 * share)
+    return learn, right
+
+# %% ../../nbs/37_segment.generalist.ipynb #c052
+#| code-fold: true
 def model_of(options: TrainUnet) -> torch.nn.Module:
     "Return the network to begin with."
     if options.start:
@@ -374,22 +527,48 @@ def record(options: TrainUnet, learn: list[Source], held: list[Source]) -> dict:
         "validated_on": {source.name: len(source) for source in held},
     }
 
-# %% ../../nbs/37_segment.generalist.ipynb #c042
+# %% ../../nbs/37_segment.generalist.ipynb #c053
 #| code-fold: true
-def finish(out: Path, learn: list[Source], held: list[Source], used: dict) -> list[str]:
+def finish(options: TrainUnet, learn: list[Source], held: list[Source], used: dict) -> list[str]:
     "Choose the parameters of `to_cells` on what was learned from, store them; say the scores."
     parameters: dict[int, dict] = {}
-    lines = []
+    scores: dict[str, float] = {}
     scorer = HeldOut(held) if held else None
     for name in ("last", "best"):  # the step of the best was chosen by this scorer
-        path = Path(out) / f"{name}.safetensors"
+        path = Path(options.out) / f"{name}.safetensors"
         model, notes = load_model(path)
         step = notes["step"]
         if step not in parameters:
             parameters[step] = fit_parameters(model, learn)
         scores = scorer.scores(scorer.maps(model), **parameters[step]) if scorer else {}
         save_model(model, path, **used, step=step, parameters=parameters[step], scores=scores)
-        shown = ", ".join(f"{movie} {score:.3f}" for movie, score in scores.items())
-        said = f": SEG on some held-out frames: {shown}" if held else ""
-        lines.append(f"{out}, {name} weights, step {step}{said}")
-    return lines
+    last = max(parameters)
+    before = {}
+    if scorer and options.start:
+        model, notes = load_model(options.start, SEGMENTING)
+        before = scorer.scores(scorer.maps(model), **PARAMETERS | notes.get("parameters", {}))
+    return report(options, last, step, before, scores)
+
+# %% ../../nbs/37_segment.generalist.ipynb #c054
+#| code-fold: true
+def report(
+    options: TrainUnet,
+    last: int,  # step
+    best: int,  # step
+    before: dict[str, float],  # SEG of the start weights on what was held out, if there are any
+    after: dict[str, float],  # of the best weights; empty: nothing was held out
+) -> list[str]:
+    "Return what to tell the user: the scores, and which weights to use."
+    lines = []
+    if last < options.steps:
+        lines.append(f"stopped after step {last} of {options.steps}: SEG has not risen for long")
+    if after:
+        shown = [f"{name} {score:.3f}" for name, score in after.items()]
+        if before:
+            shown = [f"{name} {before[name]:.3f} -> {score:.3f}" for name, score in after.items()]
+        when = f"before -> after training, step {best}" if before else f"step {best}"
+        lines.append(f"SEG on held-out frames ({when}): {', '.join(shown)}")
+    weights, reason = str(Path(options.out) / "best.safetensors"), "Use the new weights"
+    if before and not mean_score(after) > mean_score(before):
+        weights, reason = str(options.start), "Training has not helped, keep the weights of before"
+    return [*lines, f"{reason}: celltrack track MOVIE --model {weights}"]

@@ -1,0 +1,180 @@
+"""How many cells must one draw? SEG of a network that learns from a few pictures of one kind.
+
+    python benchmarks/recipe.py PACK [--start generalist] [--cells 10 30 100 300] [--cache FOLDER]
+
+PACK is a folder of pictures with masks, as `celltrack train-unet` takes it. Half of the pictures,
+drawn by the seed, are the test: nothing is learned from them and nothing is chosen on them. From
+the others come training sets of about 10, 30, 100 and 300 annotated cells: whole pictures until the
+number is reached, of the last one the left part only. Each is learned from as the command does it,
+a quarter held out and early stopping included, once from the start weights and once from scratch,
+there with LONGER times the steps. The start weights without any training are the baseline.
+Writes nbs/tables/recipe.csv and its run record. What was trained is kept in the cache folder, so a
+run that was stopped goes on. The typical size of a cell is measured on all masks of the pack.
+"""
+
+import argparse
+import os
+import pickle
+import time
+from dataclasses import replace
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from celltrack.learn.store import load_model
+from celltrack.movie import InputError, atomic
+from celltrack.score.overlap import frame_overlap, match_by_iou, seg
+from celltrack.segment.generalist import (
+    TrainUnet,
+    fit_parameters,
+    hold_out,
+    maps_of,
+    read_source,
+    train_segmenter,
+)
+from celltrack.segment.predict import PARAMETERS, SEGMENTING, to_cells
+from tables import run_record, write_table
+
+STEPS = 300  # for 100 cells; for others by the square root of their number
+LONGER = 2  # times as many from scratch
+OPTIONS = {"simulated": 0, "crops": 8}
+IOU = 0.5
+
+
+def halves(source, seed):
+    "Return (training pictures in random order, test): numbers of the pictures."
+    order = np.random.default_rng(seed).permutation(len(source)).tolist()
+    middle = len(order) // 2
+    return order[middle:], sorted(order[:middle])
+
+
+def with_cells(source, order, count):
+    "Return the Source of the first pictures with `count` whole cells; of the last its left part."
+    part = source.part([])
+    for t in order:
+        missing = count - cells_in(part)
+        if missing <= 0:
+            break
+        labels = source.labels[t]
+        ends = sorted(at[1].stop for at in ndimage.find_objects(labels) if at)
+        width = ends[missing - 1] if missing < len(ends) else labels.shape[1]
+        part.frames.append(source.frames[t][:, :width])
+        part.labels.append(labels[:, :width])
+    return part
+
+
+def cells_in(source):
+    "Return the number of cells."
+    return sum(len(np.unique(labels[labels > 0])) for labels in source.labels)
+
+
+def scored(model, parameters, test):
+    "Return SEG, F1 at IoU .5 and the number of true cells of the test."
+    tables = []
+    for frame, labels in zip(test.frames, test.labels, strict=True):
+        maps = maps_of(model, frame, test.scale)
+        found = to_cells(maps, test.scale, **parameters)
+        tables.append(frame_overlap(np.maximum(labels, 0), found))
+    hits = sum(len(match_by_iou(table, IOU)) for table in tables)
+    true = sum(len(table.truth_labels) for table in tables)
+    invented = sum(len(table.result_labels) for table in tables) - hits
+    f1 = 2 * hits / max(hits + invented + true, 1)
+    return {"SEG": seg(tables)["SEG"], "F1": f1, "test cells": true}
+
+
+def trained(part, start, steps, seed, folder):
+    "Train as the command does; return (network, parameters of `to_cells`, step of the weights)."
+    options = TrainUnet([], folder, start=start, steps=steps, seed=seed, **OPTIONS)
+    learn, held = hold_out(part, options)
+    notes = {"learned from": cells_in(learn)}
+    train_segmenter(options, [learn], [held] if held else [], notes=notes)
+    model, notes = load_model(folder)
+    return model, fit_parameters(model, [learn]), notes["step"]
+
+
+def kept(path, make):
+    "Return what `make` gives, from a file if it was made before."
+    if path.exists():
+        return pickle.loads(path.read_bytes())
+    value = make()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as new:
+        new.write_bytes(pickle.dumps(value))
+    return value
+
+
+def rows_of(pack, source, start, seed, counts, steps, cache):
+    "Yield a row per network of one seed."
+    order, tested = halves(source, seed)
+    test = replace(source.part(tested), name="test")
+    common = {"pack": pack, "seed": seed, "test pictures": len(test)}
+
+    def untrained():
+        model, notes = load_model(start, SEGMENTING)
+        return scored(model, PARAMETERS | notes.get("parameters", {}), test)
+
+    name = f"{pack} {Path(start).stem} {steps}"
+    found = kept(cache / f"{name} start {seed}.pickle", untrained)
+    yield common | {"network": "start weights", "cells": 0, "annotated": 0} | found
+    for count in counts:
+        part = with_cells(source, order, count)
+        if cells_in(part) < 0.8 * count:
+            continue
+        for network, first, longer in (("from start", start, 1), ("from scratch", None, LONGER)):
+            planned = max(round(longer * steps * (count / 100) ** 0.5), 1)
+            place = f"{name} {network} {count} {seed}"
+
+            def result(part=part, first=first, planned=planned, place=place):
+                run = trained(part, first, planned, seed, cache / place)
+                return scored(*run[:2], test) | {"step": run[2]}
+
+            facts = {"network": network, "cells": count, "annotated": cells_in(part)}
+            facts |= {"pictures": len(part), "steps": planned}
+            yield common | facts | kept(cache / f"{place}.pickle", result)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pack", type=Path, help="folder of pictures with masks")
+    parser.add_argument("--start", default="generalist", help="weights to begin with")
+    parser.add_argument("--cells", type=int, nargs="+", default=[10, 30, 100, 300])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=STEPS, help="for 100 cells")
+    parser.add_argument("--cache", type=Path, default=Path("build/recipe"))
+    parser.add_argument("--out", default="recipe", help="name in nbs/tables, or path of the CSV")
+    given = parser.parse_args()
+    start = time.perf_counter()
+    source = read_source(given.pack)
+    rows = []
+    for seed in given.seeds:
+        told = given.pack.name, source, given.start, seed, given.cells, given.steps, given.cache
+        for row in rows_of(*told):
+            rows.append(row)
+            print(
+                {k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}, flush=True
+            )
+    settings = {
+        "pack": given.pack.name,
+        "pictures": len(source),
+        "cells in all": cells_in(source),
+        "start": Path(given.start).name,
+        "cells": given.cells,
+        "seeds": given.seeds,
+        "steps for 100 cells": given.steps,
+        "times as many from scratch": LONGER,
+        "IoU of F1": IOU,
+        **OPTIONS,
+    }
+    record = run_record("recipe.py PACK", ["numpy", "scipy", "torch"], settings, start)
+    write_table(pd.DataFrame(rows).round(4), record, given.out)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(f"recipe.py: {error}") from None
