@@ -92,7 +92,7 @@ SPINDLE = dict(radius=5.5, elongation=3.0, power=1.25, roughness=0.15, blur=0.9,
 DIC = LABEL_FREE | FLAT | {"signal": 200.0}
 PHASE = LABEL_FREE | SPINDLE | {"signal": 150.0}
 MODALITIES: dict[str, dict[str, float]] = {"nuclei": {}, "dic": DIC, "phase": PHASE}
-FURTHER = dict.fromkeys(("spots", "flat", "spread"), "celltrack.microscopes:cell_scene")
+FURTHER = dict.fromkeys(("spots", "flat", "spread"), "celltrack.microscopes:microscope_scene")
 FURTHER |= dict.fromkeys(("rods", "rods-fluorescence"), "celltrack.microscopes:rod_scene")
 
 # %% ../nbs/02_simulate.ipynb #c016
