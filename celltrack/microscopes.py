@@ -307,7 +307,8 @@ def rod_footprint(rods, shape, spacing):
 def rod_areas(rods):
     "Return the area of each rod in µm²: two half circles and a rectangle, less its waist."
     radius = rods.width / 2
-    return np.pi * radius**2 + 4 * radius * rods.half - 0.8 * rods.septum * 0.6 * np.pi**0.5 * radius**2
+    waist = 0.48 * np.pi**0.5 * rods.septum * radius**2
+    return np.pi * radius**2 + 4 * radius * rods.half - waist
 
 # %% ../nbs/29_microscopes.ipynb #c010
 #| code-fold: true
@@ -348,6 +349,15 @@ class RodScene(Scene):
         "Return the area of each cell in frame `t`, in µm²."
         return rod_areas(self.history[t])
 
+    def wide(self, pixel, value, width):
+        "Return the image with `value` at these pixels, blurred to about `width` µm, fast if wide."
+        image = np.zeros(self.shape, np.float32)
+        image.ravel()[pixel] = value
+        box = np.round(np.sqrt(4 * (width / np.asarray(self.spacing)) ** 2 + 1)).astype(int)
+        for _ in range(3):  # three boxes in a row are nearly a Gaussian
+            image = ndimage.uniform_filter(image, box, mode="constant")
+        return image
+
     def picture(self, t):
         "Return the noisy image of frame `t`."
         pixel, cell, depth, along, across = self.footprint(t)
@@ -355,9 +365,9 @@ class RodScene(Scene):
         origin = rods.origin.T.astype(np.float32)[:, cell]
         place = np.stack([along, across]) / np.float32(8 * self.options.width)
         part = RodPatch(
-            frame=lambda value, times=1: self.blurred(pixel, value, times),
+            frame=lambda value: self.blurred(pixel, value, 1),
+            wide=lambda value, width: self.wide(pixel, value, width * self.options.width),
             depth=depth,
-            along=np.abs(along) / rods.half[cell],
             grain=look_up(self.grain, place + origin),
             cloud=look_up(self.smooth, place + origin),
             septum=rods.septum[cell] * np.exp(-((along / (0.15 * rods.width[cell])) ** 2)),
@@ -371,9 +381,9 @@ class RodScene(Scene):
 class RodPatch:
     "What a painter knows about the pixels of rods: one value per pixel."
 
-    frame: Any  # function (value, times=1) -> blurred image
+    frame: Any  # function (value) -> image, blurred as the optics do
+    wide: Any  # function (value, width) -> image, blurred more: width in widths of a cell
     depth: np.ndarray  # relative distance: 0 on the centreline, 1 at the outline
-    along: np.ndarray  # distance from the middle, 1 at the centre of a pole
     grain: np.ndarray  # the cell's own fine texture, mean 0, spread 1
     cloud: np.ndarray  # the same, coarse
     septum: np.ndarray  # 0 to 1
@@ -387,8 +397,7 @@ def paint_rods(p, scene, rng):
     thick = (1 - p.depth**2) ** 0.3 * p.brightness * (1 - 0.35 * p.septum)
     thick = thick * (1 + o.texture * (0.6 * p.cloud + 0.4 * p.grain))
     body = p.frame(thick)
-    near, far = (p.frame(thick, width * o.width / o.blur) for width in (0.4, 1.5))
-    phase = body - o.halo * (0.6 * near + 0.6 * far)
+    phase = body - 0.6 * o.halo * (p.wide(thick, 0.4) + p.wide(thick, 1.5))
     light = 170 - o.signal * (phase + 0.15 * scene.dirt) + 2 * scene.mottle
     return expose(light * scene.illumination, o.noise, rng, gain=0.05, read=1.5)
 
@@ -400,7 +409,7 @@ def paint_glowing_rods(p, scene, rng):
     cytosol = cytosol * (1 - 0.5 * p.septum)
     rim = np.exp(-(((1 - p.depth) / 0.25) ** 2)) + 1.5 * p.septum
     value = p.brightness * ((1 - o.membrane) * cytosol + o.membrane * rim)
-    haze = 0.6 * p.frame(value, 0.7 * o.width / o.blur) + 0.4 * p.frame(value, 2.5 * o.width / o.blur)
+    haze = 0.6 * p.wide(value, 0.7) + 0.4 * p.wide(value, 2.5)
     light = o.signal * ((1 - o.haze) * p.frame(value) + o.haze * haze + 0.15 * scene.dirt) + 100
     return expose(light * scene.illumination, o.noise, rng, np.uint16, gain=2.0, read=5.0)
 
@@ -475,6 +484,7 @@ class CellScene(Scene):
         self.size = np.multiply(self.shape, self.spacing)
         self.floating = self.wanderers(o.floating, 3.0, rng)
         self.shadows = self.wanderers(o.shadows, 1.0, rng)
+        self.strength = rng.gamma(2, 0.5, self.floating.shape[1] + self.shadows.shape[1])
         last = max((int(cells.ident.max(initial=0)) for cells in self.history), default=0)
         self.spot_place = 0.45 * rng.standard_normal((last + 1, 12, 2)).clip(-1.6, 1.6)
         height = rng.exponential(1, (last + 1, 12)) * rng.gamma(1, 1, (last + 1, 1))
@@ -505,16 +515,14 @@ class CellScene(Scene):
 
     def ground(self, t):
         "Return what phase contrast shows beside the cells: specks, bits and shadows, 0 on average."
-        image = 0.03 * self.mottle - self.dirt
-        if self.floating.size:
-            one = np.ones(self.floating.shape[1])
-            ring = self.points(self.floating[t], one, 4.0) - 0.9 * self.points(self.floating[t], one, 2.2)
-            image = image + 3 * ring
-        if self.shadows.size:
-            one = np.ones(self.shadows.shape[1])
-            image = image + 1.5 * (
-                self.points(self.shadows[t], one, 16.0) - self.points(self.shadows[t], one, 13.0)
-            )
+        image = 0.03 * self.mottle - 0.5 * self.dirt
+        for place, rise, outer, inner in (
+            (self.floating[t], 3 * self.strength, 4.0, 2.2),
+            (self.shadows[t], 1.5 * self.strength[::-1], 16.0, 13.0),
+        ):
+            if len(place):
+                rise = rise[: len(place)]
+                image = image + self.points(place, rise, outer) - self.points(place, rise, inner)
         return image
 
     def paint(self, patch, rng):
@@ -587,6 +595,7 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {  # from, to; both above 0:
         width=(0.7, 1.3),
         added=(1.6, 4.0),
         doubling=(4.0, 15.0),
+        signal=(70.0, 210.0),
         variation=(0.05, 0.2),
         bend=(0.02, 0.5),
         kink=(0.02, 0.4),
@@ -597,18 +606,18 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {  # from, to; both above 0:
         halo=(0.1, 0.9),
         debris=(0.0, 10.0),
         blur=(0.08, 0.25),
-        noise=(0.5, 4.0),
+        noise=(0.5, 2.5),
         vignetting=(0.0, 0.3),
     ),
     "spots": dict(
         radius=(9.0, 18.0),
         elongation=(1.0, 1.7),
-        signal=(12.0, 150.0),
+        signal=(18.0, 150.0),
         spots=(0.5, 8.0),
         spot=(1.0, 12.0),
         uneven=(0.5, 2.0),
         texture=(0.1, 0.6),
-        noise=(0.7, 4.0),
+        noise=(0.7, 2.5),
         blur=(0.8, 2.5),
         speed=(1.0, 4.0),
     ),
@@ -631,51 +640,45 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {  # from, to; both above 0:
         radius=(20.0, 40.0),
         elongation=(1.0, 1.8),
         roughness=(0.2, 0.5),
-        signal=(20.0, 120.0),
+        signal=(30.0, 150.0),
         centre=(-0.6, 3.0),
         uneven=(0.5, 1.5),
         texture=(0.1, 0.6),
-        noise=(0.7, 4.0),
+        noise=(0.7, 2.5),
         blur=(1.0, 3.0),
     ),
 }
+GLOWING = dict(signal=(70.0, 1800.0), spread=(0.1, 0.6), membrane=(0.0, 0.8), haze=(0.0, 0.5))
 
 # %% ../nbs/29_microscopes.ipynb #c017
 def random_options(modality: str, rng: np.random.Generator) -> dict[str, float]:
-    "Return options of a modality of this chapter that differ as movies of different labs do."
-    chosen = {}
-    for name, (low, high) in RANGES[modality.partition("-")[0]].items():
-        value = rng.uniform(low, high) if low <= 0 else np.exp(rng.uniform(np.log(low), np.log(high)))
-        chosen[name] = float(value)
-    if modality == "rods":
-        chosen["signal"] = float(rng.uniform(70, 210))
+    "Return options of a modality of this chapter, drawn from `RANGES`: as labs differ."
+    ranges = dict(RANGES[modality.partition("-")[0]])
     if modality == "rods-fluorescence":
-        chosen |= dict(signal=float(np.exp(rng.uniform(3.5, 7.5))), spread=float(rng.uniform(0.1, 0.6)))
-        chosen |= dict(membrane=float(rng.uniform(0, 0.8)), haze=float(rng.uniform(0, 0.5)))
+        ranges |= GLOWING
+    chosen = {}
+    for name, (low, high) in ranges.items():
+        even, ratio = rng.random(2)
+        chosen[name] = float(low * (high / low) ** ratio if low > 0 else low + even * (high - low))
     return chosen
 
 
 def varied_rods(
-    seed: int,
-    frames: int = 50,
+    seed: int,  # the same seed gives the same movie
+    frames: int = 50,  # how many
     side: int = 512,  # of a frame, in pixels
     **fixed: float,  # options of `RodOptions` that are not drawn
 ) -> tuple[Movie, Tracks]:
-    """Return a movie of bacteria whose look, growth and crowd are drawn at random, and its truth.
-
-    Colonies end with 4 to 500 cells; width, length, growth, bend, spacing and contrast differ.
-    """
+    "Return a movie of bacteria with `random_options`, which end as 2 to 500 cells, and its truth."
     rng = np.random.default_rng([seed, 29])
-    modality = ("rods", "rods-fluorescence")[rng.integers(2)]
+    modality = str(rng.choice(list(RODS)))
     options = random_options(modality, rng) | fixed
-    pixels = rng.uniform(6, 14)  # across a cell
-    spacing = options["width"] / pixels
+    spacing = options["width"] / rng.uniform(6, 14)  # pixels across a cell
     options["blur"] = max(options["blur"], 0.7 * spacing)
-    area = (side * spacing) ** 2 / (1.45 * options["width"] * options["added"])  # cells in a full view
-    final = np.exp(rng.uniform(np.log(4), np.log(np.clip(0.7 * area, 5, 500))))
-    options["doubling"] = max(options["doubling"], frames / np.log2(max(final, 2.0)), 3.0)
-    first = int(np.clip(final / 2 ** (frames / options["doubling"]), 1, 200))
+    room = (side * spacing) ** 2 / (1.45 * options["width"] * options["added"])  # for cells
+    most = np.clip(0.7 * room, 8, 500)
+    options["doubling"] = max(options["doubling"], frames / np.log2(most))
+    growth = 2 ** (frames / options["doubling"])
+    cells = round((most / growth) ** rng.random())
     options["colony"] = float(rng.choice([1, 2, 4, 100]))
-    return simulate_rods(
-        frames, (side, side), first, modality, seed, (spacing, spacing), **options
-    )
+    return simulate_rods(frames, (side, side), cells, modality, seed, (spacing,) * 2, **options)
