@@ -252,6 +252,10 @@ class Source:
     def __len__(self):
         return len(self.frames)
 
+    def cells(self) -> int:
+        "Return the number of annotated cells, each counted in each frame; 1 where there is none."
+        return max(1, sum(len(np.unique(labels[labels > 0])) for labels in self.labels))
+
     def part(self, pick: Iterable[int], window: Any = np.s_[:, :]) -> "Source":
         "Return the Source of some frames, or of a window of each."
         pick = list(pick)
@@ -351,6 +355,7 @@ def some_cell(labels: np.ndarray, rng: np.random.Generator, tries: int = 20) -> 
 class Crops:
     """`crops(step)` is a batch of random crops, half of them on cells: a function of the step.
 
+    Of a group, a Source is drawn in proportion to the square root of its number of cells.
     Returns images (n, 1, h, h), targets (n, 3, s, s), weights and known (n, s, s);
     h = s but for networks that lose a rim.
     """
@@ -366,6 +371,8 @@ class Crops:
         seed: int = 0,
     ):
         self.groups, self.size, self.seed = groups, size, seed
+        many = [np.sqrt([source.cells() for source in sources]) for sources, _ in groups]
+        self.shares = [weights / weights.sum() for weights in many]
         self.augment = Augment() if augment is None else augment
         self.border, self.gaps = border, gaps
         self.side = size if model is None else model.size(size)
@@ -374,9 +381,9 @@ class Crops:
         "Return the batch of a step: the same step gives the same crops."
         rng = np.random.default_rng([self.seed, step])
         picks = [
-            sources[int(rng.integers(len(sources)))]
-            for sources, count in self.groups
-            for _ in range(count)
+            sources[k]
+            for (sources, count), share in zip(self.groups, self.shares, strict=True)
+            for k in rng.choice(len(sources), count, p=share)
         ]
         parts = [one_crop(self, source, rng) for source in picks]
         return [torch.from_numpy(np.stack(part)) for part in zip(*parts, strict=True)]

@@ -26,6 +26,7 @@ from ..labels import MASK, LabelFiles, images_in, is_series, one_mask_each, owne
 from ..learn.store import find_weights, load_model
 from ..learn.train import TrainingConfig, TrainOptions, save_model, train_network
 from ..measure import compact_labels
+from ..microscopes import random_options, varied_rods
 from ..movie import InputError
 from ..score.overlap import frame_overlap, seg
 from celltrack.segment.augment import (
@@ -220,13 +221,14 @@ def read_pictures(
 
 # %% ../../nbs/37_segment.generalist.ipynb #c027
 #| code-fold: true
-def random_options(modality: str, rng: np.random.Generator) -> dict:
+# of the ordinary modalities: radius, height of the signal, elongation
+ORDINARY = {"nuclei": (12, 400, 1.3), "phase": (6, 150, 3.0), "dic": (24, 200, 1.3)}
+USUAL = {"nuclei": 45, "phase": 150, "dic": 14, "spots": 35, "flat": 12, "spread": 6}  # cells
+
+
+def ordinary_options(modality: str, rng: np.random.Generator) -> dict:
     "Return options of `simulate_movie` that differ as movies of different labs do."
-    radius, signal, elongation = {
-        "nuclei": (12, 400, 1.3),
-        "phase": (6, 150, 3.0),
-        "dic": (24, 200, 1.3),
-    }[modality]
+    radius, signal, elongation = ORDINARY[modality]
     return {
         "radius": radius * np.exp(rng.normal(0, 0.15)),
         "elongation": max(elongation * np.exp(rng.normal(0, 0.2)), 1),
@@ -243,21 +245,25 @@ def random_options(modality: str, rng: np.random.Generator) -> dict:
     }
 
 
-def simulated_sources(
-    count: int = 24, seed: int = 5, frames: int = 12, side: int = 320
-) -> list[Source]:
-    "Return Sources of simulated movies that differ in modality, size, crowding, blur and noise."
-    rng, sources = np.random.default_rng(seed), []
-    for i in range(count):
-        modality = ("nuclei", "nuclei", "phase", "dic")[i % 4]
-        options = random_options(modality, rng)
-        usual = {"nuclei": 45, "phase": 150, "dic": 14}[modality]
-        cells = int(usual * rng.uniform(0.4, 1.6))
-        shape = (side, side)
-        movie, truth = simulate_movie(frames, shape, cells, modality, seed=seed + i, **options)
+def simulated_source(modality: str, seed: int, frames: int = 12, side: int = 320) -> Source:
+    "Return the Source of a movie of one modality with options drawn at random."
+    name = f"simulated {modality} {seed}"
+    if modality == "rods":  # dark or bright ones; the last frames, in which they are many
+        movie, truth = varied_rods(seed, 3 * frames, side)
         assert truth.labels is not None
-        sources.append(make_source(movie, truth.labels, name=f"simulated {modality} {i}"))
-    return sources
+        return make_source(movie[-frames:], truth.labels[-frames:], name=name)
+    rng = np.random.default_rng(seed)
+    draw = ordinary_options if modality in ORDINARY else random_options
+    options, cells = draw(modality, rng), int(USUAL[modality] * rng.uniform(0.4, 1.6))
+    movie, truth = simulate_movie(frames, (side, side), cells, modality, seed=seed, **options)
+    assert truth.labels is not None
+    return make_source(movie, truth.labels, name=name)
+
+
+def simulated_sources(count: int = 32, seed: int = 5, frames: int = 12) -> list[Source]:
+    "Return Sources of simulated movies that differ in modality, size, crowding, blur and noise."
+    turns = ("nuclei", "spots", "phase", "rods", "dic", "flat", "rods", "spread")
+    return [simulated_source(turns[i % len(turns)], seed + i, frames) for i in range(count)]
 
 # %% ../../nbs/37_segment.generalist.ipynb #c031
 class HeldOut:
@@ -386,6 +392,8 @@ class TrainUnet(LengthOptions, MovieOptions):
     start: str | None = None  # weights to begin with: generalist, a file, or the folder of a run
     network: Literal["compact", "2015"] = "compact"
     crops: Annotated[int, (1, 4096)] = 2  # of each movie in a batch
+    batch: Annotated[int | None, (1, 4096)] = None
+    "instead: crops of all movies together, drawn by the square root of their cells"
     simulated: Annotated[int, (0, 4096)] = 4  # crops of simulated movies in a batch
     size: Annotated[int, (16, 8192)] = 128  # of a crop, in pixels; a typical cell has 24
     augment: bool = True  # bend, turn, zoom, blur ... every crop
@@ -422,6 +430,8 @@ def train_segmenter(
     model, fabric = model_of(options), options.open_fabric()
     check_size(model, options.size)
     groups = [([source], options.crops) for source in learn]
+    if options.batch:
+        groups = [(learn, options.batch)]
     if options.simulated:
         groups.append((simulated_sources(), options.simulated))
     augment = Augment() if options.augment else Augment.none()
@@ -507,14 +517,17 @@ def split_pictures(source: Source, share: float, seed: int) -> tuple[Source, Sou
 
 # %% ../../nbs/37_segment.generalist.ipynb #c052
 #| code-fold: true
+COMPACT: dict[str, Any] = {"widths": (24, 48, 96, 192, 384), "fold": 2, "local": True}
+
+
 def model_of(options: TrainUnet) -> torch.nn.Module:
     "Return the network to begin with."
     if options.start:
         return load_model(options.start, SEGMENTING)[0]
-    return UNet() if options.network == "compact" else UNet2015(outputs=3)
+    return UNet(**COMPACT) if options.network == "compact" else UNet2015(outputs=3)
 
 
-RECORDED = ["diameter", "held", "gap", "split", "crops", "simulated", "size", "augment"]
+RECORDED = ["diameter", "held", "gap", "split", "crops", "batch", "simulated", "size", "augment"]
 RECORDED += ["border", "network"]
 
 
