@@ -38,14 +38,12 @@ REAL = {  # file, and the window that is shown
 
 def simulated():
     "Return a simulated picture for each of the real ones."
-    options = dict(width=1.1, added=3.2, colony=1, blur=0.09)
-    dark = simulate_rods(
-        6, (151, 151), 1, seed=3, spacing=(0.07, 0.07), doubling=12, noise=0.7, texture=0.05, signal=210, **options
-    )[0]
-    stained = dict(modality="rods-fluorescence", membrane=0.7, signal=700, haze=0.3, spread=0.1, noise=0.6, debris=40)
-    glow = simulate_rods(
-        8, (158, 158), 2, seed=5, spacing=(0.06, 0.06), doubling=12, **options, **stained
-    )[0]
+    rod = dict(width=1.1, added=3.2, colony=1, blur=0.09, doubling=12)
+    black = dict(noise=0.7, texture=0.05, signal=210)
+    dark = simulate_rods(6, (151, 151), 1, seed=3, spacing=(0.07, 0.07), **rod, **black)[0]
+    stained = dict(membrane=0.7, signal=700, haze=0.3, spread=0.1, noise=0.6, debris=40)
+    place = dict(seed=5, spacing=(0.06, 0.06))
+    glow = simulate_rods(8, (158, 158), 2, "rods-fluorescence", **place, **rod, **stained)[0]
     flat = simulate_movie(12, (330, 330), 16, "flat", seed=5)[0]
     return dark[5], glow[7], flat[11]
 

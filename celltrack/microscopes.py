@@ -108,15 +108,14 @@ def new_rods(n, ident, options, rng):
     born = np.full(n, options.added)
     filament = rng.random(n) < options.filaments
     grows[1, filament] *= rng.uniform(2, 6, filament.sum())
-    rest = options.bend / options.added * rng.standard_normal(n)
     return Rods(
         ident=ident + np.arange(n),
         position=np.zeros((n, 2)),
         angle=rng.uniform(0, 2 * np.pi, n),
         length=born,
         width=options.width * (1 + 0.03 * rng.standard_normal(n).clip(-2, 2)),
-        bend=rest.copy(),
-        rest=rest,
+        bend=np.zeros(n),
+        rest=options.bend / options.added * rng.standard_normal(n),
         rate=np.log(2) / options.doubling * grows[0],
         target=born + options.added * grows[1],
         dying=np.full(n, -1),
@@ -438,7 +437,7 @@ class CellOptions(SimulationOptions):
 #| code-fold: true
 SPOTS = dict(radius=13.0, texture=0.25, colony=3.0, speed=2.5, signal=45.0, vignetting=0.1)
 FLAT = dict(radius=22.0, elongation=2.4, power=1.25, roughness=0.36, texture=0.5, signal=55.0)
-SPREAD = dict(radius=34.0, elongation=1.4, power=1.6, roughness=0.42, texture=0.35, signal=60.0)
+SPREAD = dict(radius=34.0, elongation=1.4, power=1.6, roughness=0.3, texture=0.35, signal=60.0)
 SLOW = dict(plate=1.0, crowding=0.85, speed=2.0, persistence=12.0, colony=3.0)
 GROUND = dict(blur=0.8, vignetting=0.05, debris=1.0, floating=4.0, shadows=3.0)
 CELLS: dict[str, dict[str, float]] = {
@@ -604,10 +603,10 @@ def varied_rods(
     options = random_options(modality, rng) | fixed
     spacing = options["width"] / rng.uniform(6, 14)  # pixels across a cell
     options["blur"] = max(options["blur"], 0.7 * spacing)
-    room = (side * spacing) ** 2 / (1.45 * options["width"] * options["added"])  # for cells
-    most = np.clip(0.7 * room, 8, 500)
+    room = (side * spacing) ** 2 / (options["width"] * options["added"])  # in newborn cells
+    most = np.clip(0.5 * room, 8, 500)
     options["doubling"] = max(options["doubling"], frames / np.log2(most))
-    growth = 2 ** (frames / options["doubling"])
-    cells = round((most / growth) ** rng.random())
+    cells = round((most / 2 ** (frames / options["doubling"])) ** rng.random())
     options["colony"] = float(rng.choice([1, 2, 4, 100]))
-    return simulate_rods(frames, (side, side), cells, modality, seed, (spacing,) * 2, **options)
+    shape, scale = (side, side), (spacing, spacing)
+    return simulate_rods(frames, shape, cells, modality, seed, scale, lazy=None, **options)
