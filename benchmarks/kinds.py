@@ -1,0 +1,208 @@
+"""Leave one kind of picture out: how good is the generalist on a microscope that it never saw?
+
+    python benchmarks/kinds.py --packs FOLDER [--cache FOLDER] [--folds A B C D] [--steps 2400]
+
+Writes nbs/tables/kinds.csv. FOLDER holds the packs `nuclei` and `phase`: one folder of pictures
+with masks for each kind; the movies of the challenge lie under $CELLTRACK_DATA. The kinds are
+shared out among four folds by family, so that pictures of one source are never learned from and
+tested on. For each fold a network learns from all other kinds, from the movies of other families
+and from simulated movies, and is tested on the kinds left out. Kinds in NEVER are learned from in
+no fold. Beside it: the shipped weights of the version before (--first FILE) and the classic
+segmenter. Each is scored with the diameter that it finds by itself, in each picture, and with the
+true one. Trained networks and scores are kept in the cache folder: a killed run goes on.
+"""
+
+import argparse
+import os
+import pickle
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pandas as pd
+import torch
+
+from celltrack.movie import Movie, atomic
+from celltrack.score.overlap import frame_overlap, seg
+from celltrack.segment.augment import NORMAL, Source, diameter_of
+from celltrack.segment.choose import classic
+from celltrack.segment.generalist import (
+    TrainUnet,
+    fit_parameters,
+    read_source,
+    train_segmenter,
+)
+from celltrack.learn.store import load_model
+from celltrack.learn.train import save_model
+from celltrack.segment.predict import Network
+from tables import run_record, write_table
+
+MOVIES = ["DIC-C2DH-HeLa/01", "Fluo-N2DH-SIM+/01", "Fluo-N2DL-HeLa/01", "PhC-C2DL-PSC/01"]
+FAMILIES = {  # family: what the names of its kinds begin with
+    "nuclei of many labs": ["dsb256"],
+    "nuclei of screens": ["dsb360", "dsb520", "bbbc039", "Fluo-N2DL-HeLa"],
+    "large nuclei, tissue": ["bsst"],
+    "whole cells, ovules": ["wc_", "plant"],
+    "yeast": ["phc_yeast", "bf_yeast"],
+    "bacteria": ["phc_bacteria", "fluo_bacteria", "bf_ecoli"],
+    "flat cells in phase contrast": ["phc_t98g", "phc_a549"],
+    "spotted nuclei": ["Fluo-N2DH-SIM+"],
+    "small cells in phase contrast": ["PhC-C2DL-PSC"],
+    "DIC": ["DIC-C2DH-HeLa"],
+}
+FOLDS = {
+    "A": ["nuclei of many labs", "yeast", "DIC"],
+    "B": ["nuclei of screens", "bacteria"],
+    "C": ["large nuclei, tissue", "whole cells, ovules", "small cells in phase contrast"],
+    "D": ["flat cells in phase contrast", "spotted nuclei"],
+}
+# masks of low quality, or a licence that was read second hand: to test on, never to learn from
+NEVER = ["dic_cho", "phc_c2c12", "fluo_ecoli"]
+OPTIONS = {"batch": 9, "simulated": 3, "held": 0.0}
+MOST = 8  # pictures of a kind that are scored
+
+
+def family_of(name):
+    "Return the family of a kind; None for those in NEVER."
+    short = name.split("/")[0] if name in MOVIES else Path(name).name
+    for family, begins in FAMILIES.items():
+        if short.startswith(tuple(begins)):
+            return family
+    if short.startswith(tuple(NEVER)):
+        return None
+    raise SystemExit(f"{name}: of no family")
+
+
+def fold_of(name):
+    "Return the fold in which a kind is left out; D for those that are never learned from."
+    family = family_of(name)
+    return next((fold for fold, families in FOLDS.items() if family in families), "D")
+
+
+def kept(path, make):
+    "Return what `make` gives, from the file if it was made before."
+    if not path.exists():
+        value = make()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(path) as new:
+            new.write_bytes(pickle.dumps(value))
+    return pickle.loads(path.read_bytes())
+
+
+def places(packs):
+    "Return {kind: path or name} of all kinds and movies."
+    found = {path.name: path for pack in ("nuclei", "phase") for path in sorted((packs / pack).iterdir())}
+    found = {name: path for name, path in found.items() if path.is_dir() and name not in ("montage", "montages")}
+    return found | {name: Path(name) for name in MOVIES}
+
+
+def train(fold, sources, cache, steps):
+    "Return the file of the network that learned from all kinds but those of a fold."
+    learn = [source for name, source in sources.items() if fold_of(name) != fold and family_of(name)]
+    out = cache / f"run {fold}"
+    options = TrainUnet([], out, steps=steps, every=max(steps // 12, 1), **OPTIONS)
+    train_segmenter(options, learn, [])
+    path = out / "last.safetensors"
+    model, notes = load_model(path)
+    if "parameters" not in notes:
+        parameters = fit_parameters(model, learn, samples=2, rounds=1)
+        save_model(model, path, **notes | {"parameters": parameters})
+    return path
+
+
+def pictures_of(path):
+    "Return (pictures, label images, whether they are frames of one movie) to score."
+    from celltrack.formats.dataset import open_sequence
+    from celltrack.images import read_image
+    from celltrack.labels import LabelFiles
+    from celltrack.segment.generalist import annotations, picture_pairs
+
+    if str(path) in MOVIES:
+        sequence = open_sequence(path)
+        found = annotations(sequence)
+        pick = np.linspace(0, len(found) - 1, MOST).round().astype(int)
+        numbers = [sorted(found)[k] for k in pick]
+        frames = [sequence.movie[t - sequence.movie.first] for t in numbers]
+        return frames, [found[t][0] for t in numbers], True
+    pairs = picture_pairs(path)
+    pairs = [pairs[k] for k in np.unique(np.linspace(0, len(pairs) - 1, MOST).round().astype(int))]
+    masks = LabelFiles([mask for _, mask in pairs])
+    return [read_image(p) for p, _ in pairs], [masks[k] for k in range(len(pairs))], False
+
+
+def f1(tables):
+    "Return F1 at IoU .5."
+    pairs = sum((o.jaccard > 0.5).sum() for o in tables)
+    cells = sum(len(o.truth_area) + len(o.result_area) for o in tables)
+    return 2 * pairs / cells if cells else np.nan
+
+
+def rows_of(kind, path, segmenters):
+    "Yield a row per segmenter: scores with the diameter that it finds, and with the true one."
+    frames, images, one_movie = pictures_of(path)
+    true = [diameter_of(images if one_movie else [image]) for image in images]
+    for who, make in segmenters.items():
+        found = [make(None).fit(frames)] * len(frames) if one_movie else [make(None).fit([f]) for f in frames]
+        told = [make(d if np.isfinite(d) else NORMAL) for d in true]
+        begin = time.process_time()
+        own, given = (
+            [frame_overlap(i, s.segment(f)) for i, f, s in zip(images, frames, some, strict=True)]
+            for some in (found, told)
+        )
+        sizes = [getattr(s, "diameter", None) or 2 * s.radius for s in found]
+        off = np.abs(np.log(np.array(sizes) / true))
+        yield {
+            "kind": kind,
+            "family": family_of(kind) or "never learned from",
+            "segmenter": who,
+            "pictures": len(frames),
+            "cells": sum(len(o.truth_area) for o in own),
+            "SEG": round(seg(own)["SEG"], 4),
+            "F1": round(f1(own), 4),
+            "SEG, true diameter": round(seg(given)["SEG"], 4),
+            "F1, true diameter": round(f1(given), 4),
+            "true diameter": round(float(np.nanmedian(true)), 1),
+            "found diameter": round(float(np.nanmedian(sizes)), 1),
+            "within 20 %": round(float(np.mean(off < np.log(1.2))), 3),
+            "seconds": round((time.process_time() - begin) / 2 / len(frames), 2),
+        }
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--packs", type=Path, required=True, help="folder of nuclei and phase")
+    parser.add_argument("--cache", type=Path, default=Path("build/kinds"), help="kept here")
+    parser.add_argument("--first", help="weights of the version before")
+    parser.add_argument("--folds", nargs="+", default=list(FOLDS), help="only these")
+    parser.add_argument("--steps", type=int, default=2400)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    paths = places(given.packs)
+    sources = kept(
+        given.cache / "sources.pickle",
+        lambda: {name: read_source(path) for name, path in paths.items()},
+    )
+    rows = []
+    for fold in given.folds:
+        net = train(fold, sources, given.cache, given.steps)
+        makers = {"never saw this kind": lambda d, net=net: Network(net, d)}
+        if given.first:
+            makers["first edition"] = lambda d: Network(given.first, d)
+        makers["classic"] = lambda d: classic(diameter=d)
+        for kind in (name for name in paths if fold_of(name) == fold):
+            make = lambda kind=kind: list(rows_of(kind, paths[kind], makers))  # noqa: E731
+            rows += kept(given.cache / "rows" / f"{kind.replace('/', '_')}.pickle", make)
+            print(pd.DataFrame(rows[-len(makers) :]).to_string(index=False), flush=True)
+    table = pd.DataFrame(rows)
+    settings = OPTIONS | {"steps": given.steps, "folds": FOLDS, "never learned from": NEVER}
+    record = run_record("kinds.py --packs FOLDER", ["numpy", "scipy", "torch"], settings)
+    if set(given.folds) == set(FOLDS):
+        write_table(table, record, "kinds")
+
+
+if __name__ == "__main__":
+    main()
