@@ -24,18 +24,23 @@ import numpy as np
 import pandas as pd
 import torch
 
-from celltrack.movie import Movie, atomic
+from celltrack.formats.dataset import open_sequence
+from celltrack.images import read_image
+from celltrack.labels import LabelFiles
+from celltrack.learn.store import load_model
+from celltrack.learn.train import save_model
+from celltrack.movie import atomic
 from celltrack.score.overlap import frame_overlap, seg
-from celltrack.segment.augment import NORMAL, Source, diameter_of
+from celltrack.segment.augment import NORMAL, diameter_of
 from celltrack.segment.choose import classic
 from celltrack.segment.generalist import (
     TrainUnet,
+    annotations,
     fit_parameters,
+    picture_pairs,
     read_source,
     train_segmenter,
 )
-from celltrack.learn.store import load_model
-from celltrack.learn.train import save_model
 from celltrack.segment.predict import Network
 from tables import run_record, write_table
 
@@ -93,14 +98,16 @@ def kept(path, make):
 
 def places(packs):
     "Return {kind: path or name} of all kinds and movies."
-    found = {path.name: path for pack in ("nuclei", "phase") for path in sorted((packs / pack).iterdir())}
-    found = {name: path for name, path in found.items() if path.is_dir() and name not in ("montage", "montages")}
-    return found | {name: Path(name) for name in MOVIES}
+    folders = [path for pack in ("nuclei", "phase") for path in sorted((packs / pack).iterdir())]
+    kinds = {path.name: path for path in folders if path.is_dir() and "montage" not in path.name}
+    return kinds | {name: Path(name) for name in MOVIES}
 
 
 def train(fold, sources, cache, steps):
     "Return the file of the network that learned from all kinds but those of a fold."
-    learn = [source for name, source in sources.items() if fold_of(name) != fold and family_of(name)]
+    learn = [
+        source for name, source in sources.items() if fold_of(name) != fold and family_of(name)
+    ]
     out = cache / f"run {fold}"
     options = TrainUnet([], out, steps=steps, every=max(steps // 12, 1), **OPTIONS)
     train_segmenter(options, learn, [])
@@ -114,11 +121,6 @@ def train(fold, sources, cache, steps):
 
 def pictures_of(path):
     "Return (pictures, label images, whether they are frames of one movie) to score."
-    from celltrack.formats.dataset import open_sequence
-    from celltrack.images import read_image
-    from celltrack.labels import LabelFiles
-    from celltrack.segment.generalist import annotations, picture_pairs
-
     if str(path) in MOVIES:
         sequence = open_sequence(path)
         found = annotations(sequence)
@@ -144,7 +146,11 @@ def rows_of(kind, path, segmenters):
     frames, images, one_movie = pictures_of(path)
     true = [diameter_of(images if one_movie else [image]) for image in images]
     for who, make in segmenters.items():
-        found = [make(None).fit(frames)] * len(frames) if one_movie else [make(None).fit([f]) for f in frames]
+        found = (
+            [make(None).fit(frames)] * len(frames)
+            if one_movie
+            else [make(None).fit([f]) for f in frames]
+        )
         told = [make(d if np.isfinite(d) else NORMAL) for d in true]
         begin = time.process_time()
         own, given = (
@@ -194,8 +200,8 @@ def main():
             makers["first edition"] = lambda d: Network(given.first, d)
         makers["classic"] = lambda d: classic(diameter=d)
         for kind in (name for name in paths if fold_of(name) == fold):
-            make = lambda kind=kind: list(rows_of(kind, paths[kind], makers))  # noqa: E731
-            rows += kept(given.cache / "rows" / f"{kind.replace('/', '_')}.pickle", make)
+            place = given.cache / "rows" / f"{kind.replace('/', '_')}.pickle"
+            rows += kept(place, lambda k=kind, m=makers: list(rows_of(k, paths[k], m)))
             print(pd.DataFrame(rows[-len(makers) :]).to_string(index=False), flush=True)
     table = pd.DataFrame(rows)
     settings = OPTIONS | {"steps": given.steps, "folds": FOLDS, "never learned from": NEVER}

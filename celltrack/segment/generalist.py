@@ -244,7 +244,8 @@ def ordinary_options(modality: str, rng: np.random.Generator) -> dict:
         "cycle": 30.0,
     }
 
-
+# %% ../../nbs/37_segment.generalist.ipynb #c028
+#| code-fold: true
 def simulated_source(modality: str, seed: int, frames: int = 12, side: int = 320) -> Source:
     "Return the Source of a movie of one modality with options drawn at random."
     name = f"simulated {modality} {seed}"
@@ -265,7 +266,7 @@ def simulated_sources(count: int = 32, seed: int = 5, frames: int = 12) -> list[
     turns = ("nuclei", "spots", "phase", "rods", "dic", "flat", "rods", "spread")
     return [simulated_source(turns[i % len(turns)], seed + i, frames) for i in range(count)]
 
-# %% ../../nbs/37_segment.generalist.ipynb #c031
+# %% ../../nbs/37_segment.generalist.ipynb #c032
 class HeldOut:
     "`held(model)` is the mean SEG over movies, on whole frames: what `train_network` validates by."
 
@@ -301,7 +302,7 @@ class HeldOut:
         "Return the mean SEG over the movies."
         return mean_score(self.scores(self.maps(model)))
 
-# %% ../../nbs/37_segment.generalist.ipynb #c032
+# %% ../../nbs/37_segment.generalist.ipynb #c033
 def mean_score(scores: dict[str, float]) -> float:
     "Return the mean of the scores that are numbers; NaN where none is."
     known = [score for score in scores.values() if score == score]
@@ -313,7 +314,7 @@ def maps_of(model: Any, frame: np.ndarray, scale: float) -> np.ndarray:
     image = rescale(frame, [max(1, round(n * scale)) for n in frame.shape])
     return rescale(predict_maps(model, image), frame.shape)
 
-# %% ../../nbs/37_segment.generalist.ipynb #c036
+# %% ../../nbs/37_segment.generalist.ipynb #c037
 GRID = {
     "depth": (0.03, 0.06, 0.1, 0.15, 0.2, 0.3),
     "threshold": (0.3, 0.4, 0.5, 0.6),
@@ -334,7 +335,7 @@ def smallest_of(sources: list[Source]) -> float:
             least.append(0.5 * np.percentile(areas, 1) * source.scale**2 / typical)
     return round(float(min(least, default=PARAMETERS["smallest"])), 3)
 
-# %% ../../nbs/37_segment.generalist.ipynb #c037
+# %% ../../nbs/37_segment.generalist.ipynb #c038
 def fit_parameters(
     model: Any, sources: list[Source], samples: int = 4, rounds: int = 2
 ) -> dict[str, float]:
@@ -350,7 +351,7 @@ def fit_parameters(
             best = max((best | {name: v} for v in values), key=score)
     return best
 
-# %% ../../nbs/37_segment.generalist.ipynb #c046
+# %% ../../nbs/37_segment.generalist.ipynb #c047
 #| code-fold: true
 @dataclass(kw_only=True)
 class LengthOptions(TrainOptions):
@@ -368,7 +369,7 @@ class LengthOptions(TrainOptions):
         patience = max(5, -(-self.steps // (2 * every))) if self.patience is None else self.patience
         return replace(super().config(), every=every, patience=patience or None)
 
-# %% ../../nbs/37_segment.generalist.ipynb #c047
+# %% ../../nbs/37_segment.generalist.ipynb #c048
 #| code-fold: true
 @dataclass
 class TrainUnet(LengthOptions, MovieOptions):
@@ -385,15 +386,13 @@ class TrainUnet(LengthOptions, MovieOptions):
     "movies or pictures to validate on; none: a share of each"
     held: Annotated[float, (0.0, 0.99)] = 0.25
     "that share; 0: no validation, learn from everything"
-    gap: Annotated[int, (0, 10_000)] = 3
-    "frames (split time) or NORMAL pixels (split space) that nobody uses"
+    gap: Annotated[int, (0, 10_000)] = 3  # frames (split time) or cells (space) not used
     split: Literal["time", "space"] = "time"
     "held out: the last frames (of pictures, some at random), or the right of every frame"
     start: str | None = None  # weights to begin with: generalist, a file, or the folder of a run
     network: Literal["compact", "2015"] = "compact"
     crops: Annotated[int, (1, 4096)] = 2  # of each movie in a batch
-    batch: Annotated[int | None, (1, 4096)] = None
-    "instead: crops of all movies together, drawn by the square root of their cells"
+    batch: Annotated[int | None, (1, 4096)] = None  # instead: crops of all movies together
     simulated: Annotated[int, (0, 4096)] = 4  # crops of simulated movies in a batch
     size: Annotated[int, (16, 8192)] = 128  # of a crop, in pixels; a typical cell has 24
     augment: bool = True  # bend, turn, zoom, blur ... every crop
@@ -407,7 +406,7 @@ class TrainUnet(LengthOptions, MovieOptions):
         for line in train_unet(self):
             print(line)
 
-# %% ../../nbs/37_segment.generalist.ipynb #c048
+# %% ../../nbs/37_segment.generalist.ipynb #c049
 #| code-fold: true
 def train_unet(options: TrainUnet) -> list[str]:
     "Train, or go on; choose the parameters of `to_cells`; return what to tell the user."
@@ -450,7 +449,7 @@ def train_segmenter(
     )
     return fabric
 
-# %% ../../nbs/37_segment.generalist.ipynb #c049
+# %% ../../nbs/37_segment.generalist.ipynb #c050
 #| code-fold: true
 def check_size(model: Any, size: int) -> None:
     "Raise `InputError` for a size of crops that the output of a network cannot have."
@@ -474,7 +473,7 @@ def check_options(options: TrainUnet) -> None:
     if options.start:
         load_model(options.start, SEGMENTING)
 
-# %% ../../nbs/37_segment.generalist.ipynb #c050
+# %% ../../nbs/37_segment.generalist.ipynb #c051
 #| code-fold: true
 def sources_of(options: TrainUnet) -> tuple[list[Source], list[Source]]:
     "Return the Sources to learn from and those held out."
@@ -495,7 +494,7 @@ def hold_out(source: Source, options: TrainUnet) -> tuple[Source, Source | None]
         return split_pictures(source, options.held, options.seed)
     return split_time(source, options.held, options.gap)
 
-# %% ../../nbs/37_segment.generalist.ipynb #c051
+# %% ../../nbs/37_segment.generalist.ipynb #c052
 #| code-fold: true
 def split_pictures(source: Source, share: float, seed: int) -> tuple[Source, Source | None]:
     "Return (part to learn from, part held out): some pictures with cells, or the right of each."
@@ -515,7 +514,7 @@ def split_pictures(source: Source, share: float, seed: int) -> tuple[Source, Sou
     log.warning("%s: validated on the right %.0f %% of each", few, 100 * share)
     return learn, right
 
-# %% ../../nbs/37_segment.generalist.ipynb #c052
+# %% ../../nbs/37_segment.generalist.ipynb #c053
 #| code-fold: true
 COMPACT: dict[str, Any] = {"widths": (24, 48, 96, 192, 384), "fold": 2, "local": True}
 
@@ -540,7 +539,7 @@ def record(options: TrainUnet, learn: list[Source], held: list[Source]) -> dict:
         "validated_on": {source.name: len(source) for source in held},
     }
 
-# %% ../../nbs/37_segment.generalist.ipynb #c053
+# %% ../../nbs/37_segment.generalist.ipynb #c054
 #| code-fold: true
 def finish(options: TrainUnet, learn: list[Source], held: list[Source], used: dict) -> list[str]:
     "Choose the parameters of `to_cells` on what was learned from, store them; say the scores."
@@ -562,7 +561,7 @@ def finish(options: TrainUnet, learn: list[Source], held: list[Source], used: di
         before = scorer.scores(scorer.maps(model), **PARAMETERS | notes.get("parameters", {}))
     return report(options, last, step, before, scores)
 
-# %% ../../nbs/37_segment.generalist.ipynb #c054
+# %% ../../nbs/37_segment.generalist.ipynb #c055
 #| code-fold: true
 def report(
     options: TrainUnet,

@@ -131,6 +131,20 @@ def local_contrast(
     deviation = (square - mean**2).clamp(min=0).sqrt() + floor
     return ((x - mean) / deviation).clamp(-3, 3)
 
+
+class Stem(Residual):
+    "The first block: squares of `fold` pixels become channels; perhaps `local_contrast`, too."
+
+    def __init__(self, inputs: int, outputs: int, fold: int, local: bool):
+        super().__init__(inputs * (1 + local) * fold**2, outputs)
+        self.fold, self.local = fold, local
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        "(n, inputs, h, w) -> (n, outputs, h / fold, w / fold)."
+        if self.local:
+            x = torch.cat([x, local_contrast(x)], 1)
+        return super().forward(pixel_unshuffle(x, self.fold))
+
 # %% ../../nbs/33_segment.unet.ipynb #c048
 class UNet(nn.Module):
     "The compact U-Net of this course: (n, inputs, h, w) -> logits (n, outputs, h, w), of any size."
@@ -148,10 +162,9 @@ class UNet(nn.Module):
         super().__init__()
         self.config = dict(kind="UNet", inputs=inputs, outputs=outputs, widths=list(widths))
         self.config |= dict(fold=fold, local=local)
-        self.fold, self.local = fold, local
         self.multiple = math.lcm(fold * 2 ** (len(widths) - 1), 8 if local else 1)
         pairs = list(itertools.pairwise(widths))
-        self.first = Residual(inputs * (1 + local) * fold**2, widths[0])
+        self.first = Stem(inputs, widths[0], fold, local)
         self.down = nn.ModuleList(Residual(a, b) for a, b in pairs)
         self.up = nn.ModuleList(Residual(a + b, a) for a, b in reversed(pairs))
         self.last = nn.Conv2d(widths[0], outputs * fold**2, 1)
@@ -165,16 +178,13 @@ class UNet(nn.Module):
         "Return the logits."
         check_input(self, x)
         h, w = x.shape[-2:]
-        x = pad(x, (0, self.size(w) - w, 0, self.size(h) - h), mode="replicate")
-        if self.local:
-            x = torch.cat([x, local_contrast(x)], 1)
-        skips = [self.first(pixel_unshuffle(x, self.fold))]
+        skips = [self.first(pad(x, (0, self.size(w) - w, 0, self.size(h) - h), mode="replicate"))]
         for block in self.down:
             skips.append(block(max_pool2d(skips[-1], 2)))
         x = skips.pop()
         for block in self.up:
             x = block(torch.cat([interpolate(x, scale_factor=2), skips.pop()], 1))
-        return pixel_shuffle(self.last(x), self.fold)[..., :h, :w]
+        return pixel_shuffle(self.last(x), self.first.fold)[..., :h, :w]
 
 # %% ../../nbs/33_segment.unet.ipynb #c055
 #| code-fold: false
