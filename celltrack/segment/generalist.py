@@ -354,14 +354,17 @@ def fit_parameters(
 # %% ../../nbs/37_segment.generalist.ipynb #c047
 #| code-fold: true
 @dataclass(kw_only=True)
-class LengthOptions(TrainOptions):
-    "How long a training is."
+class StepOptions(TrainOptions):
+    "How a training goes, and how long."
 
     steps: Annotated[int, (1, 10**8)] = 2000  # batches, at most
     every: Annotated[int | None, (1, 10**8)] = None
     "steps from one validation and backup to the next; None: a tenth of all"
     patience: Annotated[int | None, (0, 10**8)] = None
     "validations without a higher score, then it stops; None: half of all, 5 at least; 0: never"
+    rate: Annotated[float, (1e-9, 1.0)] = 2e-3  # largest learning rate
+    optimizer: Literal["adamw", "sgd"] = "adamw"  # sgd: with momentum .99
+    seed: Annotated[int, (0, 2**31)] = 0
 
     def config(self) -> TrainingConfig:
         "Return the TrainingConfig, with what depends on the number of steps."
@@ -372,7 +375,7 @@ class LengthOptions(TrainOptions):
 # %% ../../nbs/37_segment.generalist.ipynb #c048
 #| code-fold: true
 @dataclass
-class TrainUnet(LengthOptions, MovieOptions):
+class TrainUnet(StepOptions, MovieOptions):
     "Train a segmentation network on annotated movies or pictures; given again, it goes on."
 
     data: Positional[Annotated[list[Path], arg(metavar="DATA ...", help_behavior_hint="")]]
@@ -397,9 +400,6 @@ class TrainUnet(LengthOptions, MovieOptions):
     size: Annotated[int, (16, 8192)] = 128  # of a crop, in pixels; a typical cell has 24
     augment: bool = True  # bend, turn, zoom, blur ... every crop
     border: Annotated[float, (0.0, 1e6)] = 5.0  # w0 of the border weights
-    rate: Annotated[float, (1e-9, 1.0)] = 2e-3  # largest learning rate
-    optimizer: Literal["adamw", "sgd"] = "adamw"  # sgd: with momentum .99
-    seed: Annotated[int, (0, 2**31)] = 0
 
     def run(self) -> None:
         "Run the command."
