@@ -416,7 +416,8 @@ def train_unet(options: TrainUnet) -> list[str]:
     fabric = train_segmenter(options, learn, held, notes=notes)
     return finish(options, learn, held, notes) if fabric.is_global_zero else []
 
-
+# %% ../../nbs/37_segment.generalist.ipynb #c050
+#| code-fold: true
 def train_segmenter(
     options: TrainUnet,
     learn: list[Source],
@@ -449,7 +450,7 @@ def train_segmenter(
     )
     return fabric
 
-# %% ../../nbs/37_segment.generalist.ipynb #c050
+# %% ../../nbs/37_segment.generalist.ipynb #c051
 #| code-fold: true
 def check_size(model: Any, size: int) -> None:
     "Raise `InputError` for a size of crops that the output of a network cannot have."
@@ -473,7 +474,7 @@ def check_options(options: TrainUnet) -> None:
     if options.start:
         load_model(options.start, SEGMENTING)
 
-# %% ../../nbs/37_segment.generalist.ipynb #c051
+# %% ../../nbs/37_segment.generalist.ipynb #c052
 #| code-fold: true
 def sources_of(options: TrainUnet) -> tuple[list[Source], list[Source]]:
     "Return the Sources to learn from and those held out."
@@ -494,7 +495,7 @@ def hold_out(source: Source, options: TrainUnet) -> tuple[Source, Source | None]
         return split_pictures(source, options.held, options.seed)
     return split_time(source, options.held, options.gap)
 
-# %% ../../nbs/37_segment.generalist.ipynb #c052
+# %% ../../nbs/37_segment.generalist.ipynb #c053
 #| code-fold: true
 def split_pictures(source: Source, share: float, seed: int) -> tuple[Source, Source | None]:
     "Return (part to learn from, part held out): some pictures with cells, or the right of each."
@@ -514,7 +515,7 @@ def split_pictures(source: Source, share: float, seed: int) -> tuple[Source, Sou
     log.warning("%s: validated on the right %.0f %% of each", few, 100 * share)
     return learn, right
 
-# %% ../../nbs/37_segment.generalist.ipynb #c053
+# %% ../../nbs/37_segment.generalist.ipynb #c054
 #| code-fold: true
 COMPACT: dict[str, Any] = {"widths": (24, 48, 96, 192, 384), "fold": 2, "local": True}
 
@@ -539,7 +540,7 @@ def record(options: TrainUnet, learn: list[Source], held: list[Source]) -> dict:
         "validated_on": {source.name: len(source) for source in held},
     }
 
-# %% ../../nbs/37_segment.generalist.ipynb #c054
+# %% ../../nbs/37_segment.generalist.ipynb #c055
 #| code-fold: true
 def finish(options: TrainUnet, learn: list[Source], held: list[Source], used: dict) -> list[str]:
     "Choose the parameters of `to_cells` on what was learned from, store them; say the scores."
@@ -561,7 +562,7 @@ def finish(options: TrainUnet, learn: list[Source], held: list[Source], used: di
         before = scorer.scores(scorer.maps(model), **PARAMETERS | notes.get("parameters", {}))
     return report(options, last, step, before, scores)
 
-# %% ../../nbs/37_segment.generalist.ipynb #c055
+# %% ../../nbs/37_segment.generalist.ipynb #c056
 #| code-fold: true
 def report(
     options: TrainUnet,
