@@ -26,6 +26,16 @@ from celltrack.detections import (
     stack_features,
 )
 from ..movie import InputError, Movie
+from celltrack.shapes import (
+    FAMILY_FEATURES,
+    MASK_FEATURES,
+    collective_flow,
+    family_columns,
+    mask_pairs,
+    pair_columns,
+    read_shapes,
+    unknown_columns,
+)
 from ..tracks import axes_of
 
 # %% ../../nbs/50_link.features.ipynb #c008
@@ -212,24 +222,6 @@ def best_rival(value, group, fill=9.0):  # (m,), (m,) group of each; of an item 
     out[order] = best
     return out
 
-
-def local_flow(detections, links, mutual, k=7):
-    "Return (n, d) the median displacement of the nearest k cells that came over a mutual link."
-    position = detections.position
-    flow = np.zeros_like(position)
-    step = position[links.dst] - position[links.src]
-    used = np.flatnonzero(mutual)
-    arrivals = rows_by_frame(links.frame[links.dst[used]])
-    for rows, arrived in zip(rows_by_frame(detections.frame), arrivals, strict=False):
-        if len(arrived) == 0 or len(rows) == 0:
-            continue
-        arrived = used[arrived]
-        tree = cKDTree(position[links.dst[arrived]])
-        neighbours = range(1, min(k, len(arrived)) + 1)
-        around = tree.query(position[rows], k=neighbours)[1]
-        flow[rows] = np.median(step[arrived][around], axis=1)
-    return flow
-
 # %% ../../nbs/50_link.features.ipynb #c035
 def sister_pairs(links, chain, late=2):  # Candidates, of MutualLinks; frames
     """Return (one, two): links from one cell to two cells of different chains, each pair once.
@@ -286,6 +278,13 @@ NO_SISTER = {
     "sister intensity": 0.5,  # difference of ranks
     "sister axis ratio": 0.5,  # difference
 }
+NO_SISTER_MASK = {
+    "joint share of mother": 0.0,
+    "joint mask IoU": 0.0,
+    "sister end distance": 3.0,
+    "opposite sides": 1.0,
+    "collinear": 0.0,
+}
 
 
 def pair_geometry(detections, links, one, two, size):  # pairs of links; size of each mother
@@ -303,12 +302,15 @@ def pair_geometry(detections, links, one, two, size):  # pairs of links; size of
     }
 
 # %% ../../nbs/50_link.features.ipynb #c041
-def sister_features(detections, links, pairs, rival, size):  # (m,) of links, in sizes; (m,)
+def sister_features(detections, links, pairs, rival, size, masks):  # (m,) of links, in sizes; (m,)
     "Return columns as in `NO_SISTER`: what is known of the best sister of each link."
     one, two = np.r_[pairs[0], pairs[1]], np.r_[pairs[1], pairs[0]]
     pair = pair_geometry(detections, links, one, two, size)
     badness = pair["midpoint distance"] + abs(pair["area sum"])
     badness = badness + 0.5 * pair["area ratio"] + 0.3 * pair["sister distance"]
+    if masks is not None:
+        family = family_columns(masks.take(one), masks.take(two))
+        badness = badness - np.nan_to_num(family["joint mask IoU"])
     order = np.lexsort((two, badness, one))
     best = order[np.unique(one[order], return_index=True)[1]]
     one, two = one[best], two[best]
@@ -325,10 +327,14 @@ def sister_features(detections, links, pairs, rival, size):  # (m,) of links, in
         "sister intensity": abs(rank[i] - rank[j]),
         "sister axis ratio": abs(ratio[i] - ratio[j]),
     }
+    if masks is not None:
+        found |= {name: column[best] for name, column in family.items()}
     columns = {name: np.full(len(links.src), fill) for name, fill in NO_SISTER.items()}
+    if masks is not None:
+        columns |= {name: np.full(len(links.src), fill) for name, fill in NO_SISTER_MASK.items()}
     for name, column in columns.items():
         column[one] = found[name]
-    return columns
+    return unknown_columns(FAMILY_FEATURES, len(links.src)) | columns
 
 # %% ../../nbs/50_link.features.ipynb #c044
 #| code-fold: false
@@ -387,24 +393,28 @@ EDGE_FEATURES = (
     Feature("sister angle", "ratio"),
     Feature("sister intensity", "intensity"),
     Feature("sister axis ratio", "shape"),
+    Feature("rival mother's mask", "mask"),  # how much more of the mask the best other one shares
+    Feature("rival daughter's mask", "mask"),
+    *MASK_FEATURES,
+    *FAMILY_FEATURES,
 )
 
 # %% ../../nbs/50_link.features.ipynb #c047
-def edge_features(detections, links, mutual, nodes, pairs, flow):  # of the functions above
+def edge_features(detections, links, mutual, nodes, pairs, moved, masks):  # of the functions above
     "Return {name: (m,)}: what is known of each link."
     src, dst, lag = links.src, links.dst, links.lag
     size = np.maximum(detections.size[src], 0.5 * detections.typical_size)
     distance = links.distance / size
-    step = detections.position[dst] - detections.position[src]
+    moved_distance = moved.distance / size
     code = lag.max(initial=0) + 1
-    rival_mother = best_rival(distance, dst * code + lag)
-    rival_daughter = best_rival(distance, src * code + lag)
+    rival_mother = best_rival(moved_distance, dst * code + lag)
+    rival_daughter = best_rival(moved_distance, src * code + lag)
     growth = np.log(detections.area[dst] / detections.area[src])
     brighter = detections.intensity_rank[dst] - detections.intensity_rank[src]
     return {
         "distance": distance,
         "distance²": distance**2,
-        "distance to flow": row_lengths(step - flow[dst] * lag[:, None]) / size,
+        "distance to flow": moved_distance,
         "distance per √frame": distance / np.sqrt(lag),
         "lag is 1": lag == 1,
         "lag is 2": lag == 2,
@@ -420,14 +430,25 @@ def edge_features(detections, links, mutual, nodes, pairs, flow):  # of the func
         "frames after later": nodes["frames after"][dst],
         "frames after earlier": nodes["frames after"][src],
         "lag": lag / 3,
-        "rival mother": (distance - rival_mother).clip(-3, 3),
-        "rival daughter": (distance - rival_daughter).clip(-3, 3),
+        "rival mother": (moved_distance - rival_mother).clip(-3, 3),
+        "rival daughter": (moved_distance - rival_daughter).clip(-3, 3),
         "mutual": mutual.mutual,
-        "cost": step_cost(detections, links, mutual),
-        **sister_features(detections, links, pairs, rival_mother, size),
+        "cost": step_cost(detections, moved, mutual),
+        **sister_features(detections, links, pairs, rival_mother, size, masks),
+        **mask_features(masks, len(src), dst * code + lag, src * code + lag),
     }
 
 # %% ../../nbs/50_link.features.ipynb #c048
+def mask_features(masks, n, same_daughter, same_mother):  # MaskPairs or None, links, groups (n,)
+    "Return the columns about masks; NaN without any."
+    rivals = {"rival mother's mask": same_daughter, "rival daughter's mask": same_mother}
+    if masks is None:
+        return unknown_columns(MASK_FEATURES, n) | dict.fromkeys(rivals, np.full(n, np.nan))
+    columns = pair_columns(masks)
+    apart = -np.nan_to_num(columns["moved mask IoU"])
+    return columns | {name: apart - best_rival(apart, k, 0.0) for name, k in rivals.items()}
+
+
 def overlap_features(earlier, later):  # boxes (m, 3·d)
     "Return columns: IoU, and the shares of the boxes that lie in both."
     common = box_overlap(earlier, later)
@@ -446,12 +467,10 @@ def edge_columns(count):
     return EDGE_FEATURES if count == len(EDGE_FEATURES) else (*EDGE_FEATURES, EMBEDDING_FEATURE)
 
 
-def fit_columns(edges, mean):  # (m, k) of a Described; mean of each column that a network uses
-    "Return the columns that it uses; those that are not known are set to their mean."
-    unknown = np.broadcast_to(
-        mean[edges.shape[1] :], (len(edges), max(len(mean) - edges.shape[1], 0))
-    )
-    return np.concatenate([edges[:, : len(mean)], unknown], axis=1, dtype=np.float32)
+def fit_columns(edges, width):  # (m, k) of a Described; columns that a network uses
+    "Return as many columns; those that are not there are NaN: not known."
+    unknown = np.full((len(edges), max(width - edges.shape[1], 0)), np.nan, np.float32)
+    return np.concatenate([edges[:, :width], unknown], axis=1)
 
 
 def check_embeddings(embeddings, n):  # (n, d) or None
@@ -496,6 +515,13 @@ class Described(NamedTuple):
         return pd.concat([*ends, table], axis=1)
 
 # %% ../../nbs/50_link.features.ipynb #c062
+def moved_links(detections, links, flow):  # (n, d) to the next frame
+    "Return the links with distances to where the neighbourhood moves the earlier cell."
+    position = detections.position
+    step = position[links.dst] - position[links.src] - flow[links.src] * links.lag[:, None]
+    return links._replace(distance=row_lengths(step))
+
+
 def link_blocks(links, most=50_000):  # Candidates
     "Return rows of links, about `most` at a time; those from one frame are together."
     frame = links.frame[links.src]
@@ -516,19 +542,28 @@ def describe(
     links: Candidates,
     movie: Movie | None = None,  # the Movie whose spacing applies
     embeddings: np.ndarray | None = None,  # (n, d) unit rows, one of each cell
+    labels: Movie | None = None,  # label images whose values are `cells.label`
 ) -> Described:
     "Return the features of all cells and links; with embeddings links have one column more."
     check_embeddings(embeddings, len(cells))
-    detections, mutual = Detections.from_cells(cells, movie), mutual_links(links)
+    detections = Detections.from_cells(cells, movie)
+    flow = collective_flow(detections.position, detections.frame, detections.typical_size)
+    moved = moved_links(detections, links, flow)
+    mutual = mutual_links(moved)
     nodes = node_features(detections, links, mutual)
-    flow = local_flow(detections, links, mutual.mutual)
+    masks = None
+    if labels is not None:
+        shapes = read_shapes(labels, cells, movie)
+        masks = mask_pairs(shapes, links.src, links.dst, links.lag, flow)
     misfit = np.full(len(detections), 3.0)
     width = len(EDGE_FEATURES)
     edges = np.empty((len(links.src), width + (embeddings is not None)), np.float32)
     for rows in link_blocks(links):
         part, known = of_links(links, mutual, rows)
         pairs = sister_pairs(part, known.chain)
-        columns = edge_features(detections, part, known, nodes, pairs, flow)
+        part_moved = part._replace(distance=moved.distance[rows])
+        part_masks = masks and masks.take(rows)
+        columns = edge_features(detections, part, known, nodes, pairs, part_moved, part_masks)
         edges[rows, :width] = stack_features(EDGE_FEATURES, columns).clip(-10, 10)
         if embeddings is not None:
             edges[rows, width] = embedding_cosine(embeddings, part)
@@ -537,10 +572,15 @@ def describe(
     return Described(links, stack_features(NODE_FEATURES, nodes).astype(np.float32), edges)
 
 # %% ../../nbs/50_link.features.ipynb #c083
-def feature_scale(tables):  # arrays (n, k)
+def feature_scale(tables):  # arrays (n, k); NaN: not known
     "Return (mean, deviation), (k,) each, of several tables together; deviation at least .001."
     x = np.concatenate(tables)
-    return x.mean(0), np.maximum(x.std(0), 1e-3)
+    known = np.isfinite(x)
+    count = np.maximum(known.sum(0), 1)
+    x = np.where(known, x, 0)
+    mean = x.sum(0, dtype=float) / count
+    deviation = np.sqrt((np.where(known, x - mean, 0) ** 2).sum(0, dtype=float) / count)
+    return mean, np.maximum(deviation, 1e-3)
 
 # %% ../../nbs/50_link.features.ipynb #c086
 def length_powers(features):  # Features

@@ -114,7 +114,7 @@ class ScaledInputs(nn.Module):
         "Return the features of cells and links in deviations, at most 5."
         x = (window.nodes - self.node_mean) / self.node_deviation
         e = (window.edges - self.edge_mean) / self.edge_deviation
-        return x.clamp(-5, 5), e.clamp(-5, 5)
+        return x.nan_to_num(0).clamp(-5, 5), e.nan_to_num(0).clamp(-5, 5)  # not known: the mean
 
 # %% ../../nbs/53_link.gnn.ipynb #c018
 class LinkNet(ScaledInputs):
@@ -234,7 +234,7 @@ class WindowSlicer:
 
 # %% ../../nbs/53_link.gnn.ipynb #c027
 # kinds of features of which a window may lack all
-DROPPED_KINDS = ("intensity", "shape", "overlap", "cost", "size", "history", "appearance")
+DROPPED_KINDS = ("intensity", "shape", "overlap", "cost", "size", "history", "appearance", "mask")
 
 
 class Vary(NamedTuple):
@@ -258,7 +258,7 @@ class Vary(NamedTuple):
             noise = self.noise * self.deviations[k] * rng.normal(size=x.shape)
             x = x * factor + noise.astype(np.float32)
             gone = [f.kind in missing for f in features]
-            new[name] = torch.from_numpy(np.where(gone, self.means[k].astype(np.float32), x))
+            new[name] = torch.from_numpy(np.where(gone, np.float32(np.nan), x))
         return window._replace(**new)
 
 # %% ../../nbs/53_link.gnn.ipynb #c028
@@ -397,7 +397,7 @@ def predict_windows(net, slicer) -> Iterator[Predicted]:
 def predict_links(net: LinkNet, described: Described) -> LinkProbabilities:
     "Return the LinkProbabilities of all candidates of a movie: the mean over windows."
     n, m = len(described.links.frame), len(described.links.src)
-    described = described._replace(edges=fit_columns(described.edges, np.asarray(net.edge_mean)))
+    described = described._replace(edges=fit_columns(described.edges, len(net.edge_mean)))
     unknown = Example(described, np.zeros(m, bool), np.zeros(n, bool), np.zeros(n, int))
     link, appear = np.zeros(m), np.zeros(n)
     daughters, weight = np.zeros((n, 3)), np.zeros(n)
@@ -505,13 +505,13 @@ def train_gnn(options):  # a TrainGnn
     real = [read_links(path, options.labels, **told) for path in options.data]  # refused first
     movies = [augmented_examples(*simulated_links(k), seed=k) for k in range(options.simulated)]
     held_out = []
-    for cells, links, movie in real:
+    for cells, links, movie, labels in real:
         last = int(cells.frame.max()) + 1 if len(cells) else 0
         middle = round(last * (1 - options.held))
-        movies.append(augmented_examples(*cut_frames(cells, links, 0, middle), movie[:middle]))
+        movies.append(augmented_examples(*cut_frames(cells, links, 0, middle), movie[:middle], labels[:middle]))
         if options.held:
             last_part = cut_frames(cells, links, middle, last)
-            held_out += augmented_examples(*last_part, movie[middle:last])[:2]
+            held_out += augmented_examples(*last_part, movie[middle:last], labels[middle:last])[:2]
     count = sum(len(x.has_mother) for examples in movies for x in examples)
     notes = {"movies": [Path(p).name for p in options.data], "simulated": options.simulated}
     notes["cells"] = count

@@ -232,10 +232,14 @@ def subsample_frames(cells, links, step=2):
     return cells.assign(frame=cells.frame // step), links
 
 # %% ../../nbs/52_link.graph.ipynb #c048
-def with_errors(cells, links, rng, lost=0.05, invented=0.02):
-    "Return (cells, links) with a share of cells lost, and copies of some put where no cell is."
+def with_errors(cells, links, rng, labels=None, lost=0.05, invented=0.02):
+    """Return (cells, links, labels) with a share of cells lost.
+
+    Copies of some are put where no cell is.
+    """
     cells, links = keep_cells(cells, links, rng.random(len(cells)) >= lost)
-    copies = moved_at_random(cells, cells[rng.random(len(cells)) < invented].copy(), rng)
+    models = cells[rng.random(len(cells)) < invented]
+    copies = moved_at_random(cells, models.copy(), rng)
     copies["label"] = cells.label.max() + 1 + np.arange(len(copies))
     axes = [a for a in "zyx" if a in cells]
     size = Detections.from_cells(cells).typical_size
@@ -243,7 +247,32 @@ def with_errors(cells, links, rng, lost=0.05, invented=0.02):
     free = np.zeros(len(copies), bool)
     for k, (t, at) in enumerate(zip(copies.frame, copies[axes].to_numpy(), strict=True)):
         free[k] = np.abs(positions[t] - at).max(1).min() > size
-    return pd.concat([cells, copies[free]], ignore_index=True), links
+    if labels is not None:
+        labels = labels.like(PastedCopies(labels, models[free], copies[free]))
+    return pd.concat([cells, copies[free]], ignore_index=True), links, labels
+
+
+class PastedCopies:
+    "Frames of label images in which copies of cells are pasted on background."
+
+    def __init__(self, labels, models, copies):  # tables, row by row
+        self.labels, self.models, self.copies = labels, models, copies
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, t):
+        image = self.labels[t].astype(np.int64)
+        axes = "zyx"[-image.ndim :]
+        here = np.flatnonzero(self.models.frame == t)
+        for k in here:
+            model, copy = self.models.iloc[k], self.copies.iloc[k]
+            pixels = np.argwhere(self.labels[t] == model.label)
+            pixels = pixels + [int(copy[a + "0"] - model[a + "0"]) for a in axes]
+            inside = ((pixels >= 0) & (pixels < image.shape)).all(1)
+            place = tuple(pixels[inside].T)
+            image[place] = np.where(image[place] == 0, copy.label, image[place])
+        return image
 
 
 def moved_at_random(cells, copies, rng):
@@ -259,16 +288,18 @@ def moved_at_random(cells, copies, rng):
 
 # %% ../../nbs/52_link.graph.ipynb #c051
 def read_links(path, labels=None, **reading):  # 01 or a name; folder of masks beside it
-    "Return (cells, true links, movie) of a movie with its truth beside it."
+    "Return (cells, true links, movie, labels) of a movie with its truth beside it."
     sequence = open_sequence(path, labels, **reading)
     tables = overlaps(sequence.truth.labels, sequence.labels)
-    return sequence.cells, true_links(sequence.cells, sequence.truth, tables), sequence.movie
+    links = true_links(sequence.cells, sequence.truth, tables)
+    return sequence.cells, links, sequence.movie, sequence.labels
 
 
 def measured_links(movie, truth):
-    "Return (cells, true links, movie): the cells are those of the true labels."
+    "Return (cells, true links, movie, labels): the cells are those of the true labels."
     cells = measure_movie(truth.labels, movie)
-    return cells, true_links(cells, truth, overlaps(truth.labels, truth.labels)), movie
+    links = true_links(cells, truth, overlaps(truth.labels, truth.labels))
+    return cells, links, movie, truth.labels
 
 
 def varied_movie(seed, frames=40, side=300):
@@ -288,7 +319,7 @@ def varied_movie(seed, frames=40, side=300):
 
 
 def simulated_links(seed, frames=40, side=300):
-    "Return (cells, true links, movie) of a `varied_movie`."
+    "Return (cells, true links, movie, labels) of a `varied_movie`."
     return measured_links(*varied_movie(seed, frames, side))
 
 # %% ../../nbs/52_link.graph.ipynb #c054
@@ -308,10 +339,11 @@ def make_example(
     links: tuple[np.ndarray, np.ndarray],  # true (src, dst)
     movie: Movie | None = None,  # the Movie whose spacing applies
     described: Described | None = None,  # features, where they are known already
+    labels: Movie | None = None,  # label images whose values are `cells.label`
 ) -> Example:
     "Return the Example of a movie."
     if described is None:
-        described = describe(cells, candidate_graph(cells, movie), movie)
+        described = describe(cells, candidate_graph(cells, movie), movie, labels=labels)
     src, dst = described.links.src, described.links.dst
     mother = np.full(len(cells), -1)
     mother[links[1]] = links[0]
@@ -325,11 +357,13 @@ def augmented_examples(
     cells: pd.DataFrame,
     links: tuple[np.ndarray, np.ndarray],  # true (src, dst)
     movie: Movie | None = None,
+    labels: Movie | None = None,  # label images whose values are `cells.label`
     seed: int = 0,
-    example: Callable[..., Example] = make_example,  # of (cells, links, movie)
+    example: Callable[..., Example] = make_example,  # of (cells, links, movie, labels=labels)
 ) -> list[Example]:
     "Return the Examples of a movie: as it is, with errors twice, with every second frame."
     rng = np.random.default_rng(seed)
-    broken = [with_errors(cells, links, rng) for _ in range(2)]
-    found = [example(*pair, movie) for pair in ((cells, links), *broken)]
-    return [*found, example(*subsample_frames(cells, links), movie and movie[::2])]
+    broken = [with_errors(cells, links, rng, labels) for _ in range(2)]
+    found = [example(*x, movie, labels=y) for *x, y in ((cells, links, labels), *broken)]
+    half = movie and movie[::2], labels and labels[::2]
+    return [*found, example(*subsample_frames(cells, links), half[0], labels=half[1])]

@@ -416,6 +416,7 @@ def name_cells(cells, table):  # cells table, as `uncertain_links` returns
 def distance_costs(
     cells: pd.DataFrame,  # the cells table
     movie: Movie | None = None,  # the Movie whose spacing applies
+    labels: Movie | None = None,  # label images whose values are `cells.label`
     appear: float = 6.0,  # cost of a cell without a mother, and of one without a daughter
     division: float = 0.0,  # cost of a division whose daughters fit perfectly
 ) -> Costs:
@@ -439,7 +440,7 @@ class Solver:
     cost, bound, gap, status and `uncertain_links`, a table of all cells, the least certain first.
     """
 
-    costs: Callable[[pd.DataFrame, Movie | None], Costs] = distance_costs
+    costs: Callable[..., Costs] = distance_costs  # of (cells, movie, labels)
     how: str = "optimum"
     window_links: int = 150_000  # links per window
     time_limit: float = 60.0  # seconds per window
@@ -455,7 +456,7 @@ class Solver:
     ) -> Tracks:
         "Return the Tracks of a cells table."
         cells = check_cells(cells)
-        costs = self.costs(cells, movie)
+        costs = self.costs(cells, movie, labels)
         solution = self.solve(costs)
         src, dst = costs.src[solution.chosen], costs.dst[solution.chosen]
         tracks = from_links(cells, src, dst, labels, movie=movie)
@@ -513,7 +514,9 @@ class GnnCosts:
 
         self.model = open_link_net(self.net)
 
-    def __call__(self, cells: pd.DataFrame, movie: Movie | None = None) -> Costs:
+    def __call__(
+        self, cells: pd.DataFrame, movie: Movie | None = None, labels: Movie | None = None
+    ) -> Costs:
         "Return the Costs of a cells table, as the network rates its links."
         from celltrack.link.gnn import predict_links
 
@@ -523,7 +526,7 @@ class GnnCosts:
             )
         embeddings = None if self.embedder is None else self.embedder.embed(movie, cells)
         links = candidate_graph(cells, movie)
-        described = describe(cells, links, movie, embeddings)
+        described = describe(cells, links, movie, embeddings, labels)
         return probability_costs(predict_links(self.model, described), links)
 
 # %% ../../nbs/54_link.solve.ipynb #c074
