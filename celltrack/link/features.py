@@ -547,14 +547,15 @@ def describe(
     "Return the features of all cells and links; with embeddings links have one column more."
     check_embeddings(embeddings, len(cells))
     detections = Detections.from_cells(cells, movie)
-    flow = collective_flow(detections.position, detections.frame, detections.typical_size)
+    shapes = None if labels is None else read_shapes(labels, cells, movie)
+    if shapes is None:
+        flow = collective_flow(detections.position, detections.frame, detections.typical_size)
+    else:
+        flow = shapes.flow
+    masks = None if shapes is None else mask_pairs(shapes, links.src, links.dst)
     moved = moved_links(detections, links, flow)
     mutual = mutual_links(moved)
     nodes = node_features(detections, links, mutual)
-    masks = None
-    if labels is not None:
-        shapes = read_shapes(labels, cells, movie)
-        masks = mask_pairs(shapes, links.src, links.dst, links.lag, flow)
     misfit = np.full(len(detections), 3.0)
     width = len(EDGE_FEATURES)
     edges = np.empty((len(links.src), width + (embeddings is not None)), np.float32)

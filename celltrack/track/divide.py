@@ -5,7 +5,7 @@
 # %% ../../nbs/43_track.divide.ipynb #c003
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -26,14 +26,25 @@ from celltrack.detections import (
 )
 from ..learn.store import load_arrays
 from ..movie import Movie, check_number
+from celltrack.shapes import (
+    FAMILY_FEATURES,
+    MASK_FEATURES,
+    Shapes,
+    family_columns,
+    mask_pairs,
+    overlap_table,
+    pair_columns,
+    read_shapes,
+    unknown_columns,
+)
 from ..simulate import simulate_movie
 from .nearest import Linker
-from .sort import GATES, Sort
-from ..tracks import Tracks, from_links
+from .sort import GATES, Sort, close_pairs
+from ..tracks import Tracks, check_cells, from_links
 
 # %% auto #0
 __all__ = ['DIVISION_FEATURES', 'HYPOTHESIS_KINDS', 'NETWORK_ARRAYS', 'Hypotheses', 'find_hypotheses', 'choice_probabilities',
-           'shipped_weights', 'utilities', 'Divide']
+           'shipped_weights', 'utilities', 'MaskSort', 'vars_of', 'Divide']
 
 # %% ../../nbs/43_track.divide.ipynb #c016
 #| code-fold: false
@@ -126,6 +137,9 @@ DIVISION_FEATURES = (
     Feature("area imbalance now", "size"),
     Feature("missing rate", "rate"),
     Feature("isolated rate", "rate"),
+    *MASK_FEATURES,
+    *(Feature("sister " + feature.name, "mask") for feature in MASK_FEATURES),
+    *FAMILY_FEATURES,
 )
 
 # %% ../../nbs/43_track.divide.ipynb #c027
@@ -207,7 +221,7 @@ def sister_in_frame(context, sister, newborn):
     return now
 
 
-def division_features(context, mother, newborn, movie):  # TrackContext, positions, Reliability
+def division_features(context, mother, newborn, movie, shapes=None):  # TrackContext, positions, …
     "Return (n, 27), as in DIVISION_FEATURES: what is known of newborns as children of mothers."
     sister = context.after[mother]
     now = sister_in_frame(context, sister, newborn)
@@ -220,8 +234,25 @@ def division_features(context, mother, newborn, movie):  # TrackContext, positio
         "spread now": context.distance(now, newborn) / context.median_size[mother],
         "area imbalance now": abs(np.log(context.area[now] / context.area[newborn])),
         **movie_rates(movie, len(mother)),
+        **family_masks(shapes, context.row[mother], context.row[sister], context.row[newborn]),
     }
     return stack_features(DIVISION_FEATURES, columns)
+
+
+def family_masks(shapes, mother, sister, newborn):  # Shapes or None, rows of the cells table
+    "Return the columns that compare the masks of mother and daughters; NaN without any."
+    if shapes is None:
+        return unknown_columns(DIVISION_FEATURES[-31:], len(mother))
+    one, two = (mask_pairs(shapes, mother, daughter) for daughter in (newborn, sister))
+    of_sister = {"sister " + name: column for name, column in pair_columns(two).items()}
+    return pair_columns(one) | of_sister | family_columns(one, two)
+
+
+def lost_masks(shapes, ended, newborn):
+    "Return the columns that compare the mask of a lost cell and of a newborn."
+    if shapes is None:
+        return unknown_columns(MASK_FEATURES, len(ended))
+    return pair_columns(mask_pairs(shapes, ended, newborn))
 
 # %% ../../nbs/43_track.divide.ipynb #c034
 GAP_FEATURES = (
@@ -239,10 +270,11 @@ GAP_FEATURES = (
     Feature("intensity change", "intensity"),
     Feature("missing rate", "rate"),
     Feature("isolated rate", "rate"),
+    *MASK_FEATURES,
 )
 
 # %% ../../nbs/43_track.divide.ipynb #c035
-def gap_features(context, ended, newborn, movie):  # TrackContext, positions, Reliability
+def gap_features(context, ended, newborn, movie, shapes=None):  # TrackContext, positions, …
     "Return (n, 14), as in GAP_FEATURES: what is known of each newborn as a lost cell."
     late = context.frame[newborn] - context.frame[ended] - 1
     distance = context.distance(ended, newborn) / context.median_size[ended]
@@ -262,6 +294,7 @@ def gap_features(context, ended, newborn, movie):  # TrackContext, positions, Re
         "frames behind": np.log1p(context.since_start[ended]),
         "intensity change": abs(rank[newborn] - rank[ended]),
         **movie_rates(movie, len(ended)),
+        **lost_masks(shapes, context.row[ended], context.row[newborn]),
     }
     return stack_features(GAP_FEATURES, columns)
 
@@ -304,8 +337,11 @@ def find_hypotheses(
     late: int = 4,  # frames by which a daughter may appear late
     max_gap: int = 5,  # frames that a cell may be out of sight
     gate: float = 2.0,  # sizes of the mother, or of the lost cell
+    shapes: Shapes | None = None,  # of the cells, where they are known already
 ) -> Hypotheses:
-    "Return the Hypotheses of the newborns of Tracks."
+    "Return the Hypotheses of the newborns of Tracks; those with labels are judged by masks, too."
+    if shapes is None and tracks.labels is not None:
+        shapes = read_shapes(tracks.labels, tracks.cells, movie)
     context = TrackContext.from_tracks(tracks, movie)
     size, frame = context.median_size, context.frame
     _, has_child = family_ties(tracks.lineage, context.track)
@@ -320,8 +356,8 @@ def find_hypotheses(
     owner = np.searchsorted(newborns, np.concatenate([division[1], gap[1], newborns]))
     movie_quality = reliability(context)
     features = (
-        division_features(context, *division, movie_quality),
-        gap_features(context, *gap, movie_quality),
+        division_features(context, *division, movie_quality, shapes),
+        gap_features(context, *gap, movie_quality, shapes),
         appear_features(context, newborns, movie_quality),
     )
     return Hypotheses(context, newborns, division, gap, owner, features)
@@ -357,7 +393,7 @@ def utilities(
     out = []
     for kind, x in zip(HYPOTHESIS_KINDS, hypotheses.features, strict=True):
         w = {name: weights[f"{kind}.{name}"] for name in NETWORK_ARRAYS}
-        z = ((x - w["mean"]) / w["scale"]).clip(-5, 5)
+        z = np.nan_to_num((x - w["mean"]) / w["scale"]).clip(-5, 5)  # not known: the mean
         hidden = np.tanh(z @ w["hidden"] + w["bias"])
         out.append(hidden @ w["out"] + z @ w["direct"] + w["constant"])
     return np.concatenate(out)
@@ -487,6 +523,34 @@ def looks_dying(context, last, shrunk, changed):
     return (share < shrunk) | (share < 0.85) & (change > changed)
 
 # %% ../../nbs/43_track.divide.ipynb #c070
+class MaskSort(Sort):
+    "SORT that also knows how much of their masks cells of neighbouring frames share."
+
+    weight = 2.0
+
+    @classmethod
+    def from_sort(cls, linker, shapes):
+        found = cls(**vars_of(linker))
+        found.shapes, found.table = shapes, overlap_table(shapes, 1, shapes.flow)
+        return found
+
+    def step(self, boxes, rows):
+        self.rows = rows
+        return super().step(boxes, rows)
+
+    def match(self, expected, boxes):
+        src, dst, closeness = close_pairs(expected, boxes, self.gate)
+        last, now = self.live.past[src, -1], self.rows[dst]
+        pixels = self.shapes.pixels
+        common = self.table.look_up(last * len(pixels) + now)
+        iou = common / np.maximum(pixels[last] + pixels[now] - common, 1)
+        return solve_assignment(src, dst, -closeness - self.weight * iou)
+
+
+def vars_of(linker):
+    return {f.name: getattr(linker, f.name) for f in fields(linker)}
+
+
 @dataclass
 class Divide:
     """Linker: `linker`, then gaps closed and mothers found, then fates.
@@ -515,8 +579,15 @@ class Divide:
         **more: Any,  # for the linker
     ) -> Tracks:
         "Return the Tracks of the linker with gaps closed, mothers found and fates."
-        tracks = self.linker.link(cells, movie, labels, **more)
-        options = {"late": self.late, "max_gap": self.max_gap, "gate": self.gate}
+        options: dict[str, Any] = {"late": self.late, "max_gap": self.max_gap, "gate": self.gate}
+        linker = self.linker
+        if labels is not None:
+            shapes = read_shapes(labels, check_cells(cells), movie)
+            if type(linker) is Sort:
+                linker = MaskSort.from_sort(linker, shapes)
+        tracks = linker.link(cells, movie, labels, **more)
+        if labels is not None:
+            options["shapes"] = shapes.of_cells(tracks.cells)
         tracks = resolve_newborns(tracks, movie, self.weights, self.rounds, **options)
         return assign_fates(tracks, movie)
 
