@@ -7,6 +7,7 @@ __all__ = ['simulate_movie', 'course_movie', 'hard_movie']
 
 # %% ../nbs/02_simulate.ipynb #c003
 from dataclasses import asdict, dataclass, replace
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
@@ -88,11 +89,11 @@ def orthonormal(rotation: np.ndarray) -> np.ndarray:  # (n, d, d)
 LABEL_FREE = dict(plate=1.0, crowding=0.8, speed=1.5)
 FLAT = dict(radius=26.0, roughness=0.2, texture=0.6, colony=8.0, blur=1.0, vignetting=0.015)
 SPINDLE = dict(radius=5.5, elongation=3.0, power=1.25, roughness=0.15, blur=0.9, vignetting=0.3)
-MODALITIES: dict[str, dict[str, float]] = {
-    "nuclei": {},
-    "dic": LABEL_FREE | FLAT | {"signal": 200.0},
-    "phase": LABEL_FREE | SPINDLE | {"signal": 150.0},
-}
+DIC = LABEL_FREE | FLAT | {"signal": 200.0}
+PHASE = LABEL_FREE | SPINDLE | {"signal": 150.0}
+MODALITIES: dict[str, dict[str, float]] = {"nuclei": {}, "dic": DIC, "phase": PHASE}
+FURTHER = dict.fromkeys(("spots", "flat", "spread"), "celltrack.microscopes:microscope_scene")
+FURTHER |= dict.fromkeys(("rods", "rods-fluorescence"), "celltrack.microscopes:rod_scene")
 
 # %% ../nbs/02_simulate.ipynb #c016
 #| code-fold: true
@@ -129,8 +130,7 @@ WAIST = {2: 0.80, 3: 0.62}  # what is left of it by a waist
 
 def stage(cells):
     "Return how far in mitosis each cell is before and after the split, and how shrunk: 0 to 1."
-    left = cells.cycle - cells.age
-    before = np.clip((MITOSIS + 1 - left) / MITOSIS, 0, 1)
+    before = np.clip((MITOSIS + 1 - (cells.cycle - cells.age)) / MITOSIS, 0, 1)
     after = np.clip(1 - cells.age / MITOSIS, 0, 1)
     recovers = np.minimum(cells.shrinking + 1, SHRINKING - cells.shrinking)  # as far as death goes
     return before, after, np.maximum(cells.dying + 1, recovers) / DYING
@@ -464,21 +464,28 @@ class RegionScene:
             self.last = t, footprint(self.history[t], *world, t)
         return self.last[1]
 
+    def volumes(self, t):
+        "Return the volume of each cell in frame `t`, in µm² or µm³."
+        return semi_axes(self.history[t], self.options).prod(1) * BALL[len(self.shape)]
+
     def rows(self, t):
         "Return the image of row numbers + 1 of `history[t]`, without slivers at the border."
         pixel, cell, *_ = self.footprint(t)
         image = np.zeros(np.prod(self.shape), np.int32)
         image[pixel] = cell + 1
         image = largest_regions(image.reshape(self.shape))
-        volume = semi_axes(self.history[t], self.options).prod(1) * BALL[len(self.shape)]
-        least = (0.08 * (volume / np.prod(self.spacing))).clip(min=1)  # pixels: 8 % of the cell
+        least = (0.08 * (self.volumes(t) / np.prod(self.spacing))).clip(min=1)  # pixels: 8 %
         count = np.bincount(image.ravel(), minlength=len(least) + 1)
         kept = count >= np.concatenate([[1], least])
         return np.where(kept, np.arange(len(kept), dtype=np.int32), 0)[image]
 
+    def labels(self, t):
+        "Return the label image of frame `t`: each cell has the number of its track."
+        return self.tracks[t][self.rows(t)]
+
 # %% ../nbs/02_simulate.ipynb #c054
 #| code-fold: true
-class PictureScene(RegionScene):
+class Scene(RegionScene):
     "Draws the regions and the picture of any frame when asked."
 
     def picture(self, t):
@@ -497,7 +504,10 @@ class PictureScene(RegionScene):
             mitosis=np.maximum(before, after)[cell],
             death=death[cell],
         )
-        rng = np.random.default_rng([self.seed, 2, t])
+        return self.paint(patch, np.random.default_rng([self.seed, 2, t]))
+
+    def paint(self, patch, rng):
+        "Return the image that the microscope of this modality makes of a patch."
         return PAINTERS[self.modality](patch, self.options, self.illumination, rng)
 
     def blurred(self, pixel, value, times):
@@ -506,6 +516,13 @@ class PictureScene(RegionScene):
         image.ravel()[pixel] = value
         width = times * self.options.blur / np.asarray(self.spacing)
         return ndimage.gaussian_filter(image, width, truncate=3 if times == 1 else 2)
+
+    def name_cells(self, table):
+        "Give the cells in view the numbers of their tracks; `table` has frame, row and track."
+        dtype = np.uint16 if table.track.nunique() < 2**16 else np.uint32
+        self.tracks = [np.zeros(len(cells) + 1, dtype) for cells in self.history]
+        for t, now in table.groupby("frame"):
+            self.tracks[t][now.row + 1] = now.track
 
 # %% ../nbs/02_simulate.ipynb #c056
 #| code-fold: true
@@ -521,27 +538,12 @@ def name_tracks(cells, history, parents):
     cells.insert(2, "track", cells.pop("track"))
     return cells.assign(label=cells.track), lineage
 
-
-class Scene(PictureScene):
-    "Draws the label image and the picture of any frame when asked."
-
-    def name_cells(self, table):
-        "Give the cells in view the numbers of their tracks; `table` has frame, row and track."
-        dtype = np.uint16 if table.track.nunique() < 2**16 else np.uint32
-        self.tracks = [np.zeros(len(cells) + 1, dtype) for cells in self.history]
-        for t, now in table.groupby("frame"):
-            self.tracks[t][now.row + 1] = now.track
-
-    def labels(self, t):
-        "Return the label image of frame `t`: each cell has the number of its track."
-        return self.tracks[t][self.rows(t)]
-
 # %% ../nbs/02_simulate.ipynb #c058
 def simulate_movie(
     frames: int = 60,  # how many
     shape: tuple[int, ...] = (256, 256),  # of a frame in pixels: (y, x) or (z, y, x)
     cells: int = 30,  # with their centre in view in the first frame
-    modality: str = "nuclei",  # or "dic", "phase"
+    modality: str = "nuclei",  # or "dic", "phase", and those of `FURTHER`
     seed: int = 0,  # the same seed gives the same movie
     spacing: tuple[float, ...] | None = None,  # µm per pixel: default 1, and 3 along z
     interval: float = 10.0,  # minutes between frames
@@ -549,27 +551,24 @@ def simulate_movie(
     **options: float,  # fields of `SimulationOptions`
 ) -> tuple[Movie, Tracks]:
     "Return a simulated movie and its exact truth, with labels, parents and fates."
-    shape, spacing = check_sizes(frames, shape, cells, seed, spacing)
-    size = np.multiply(shape, spacing)
-    chosen = check_options(modality, options, size, cells)
-    history, parents = live_cells(frames, size, cells, chosen, np.random.default_rng([seed, 0]))
-    scene = Scene(history, chosen, modality, shape, spacing, seed)
-    in_memory = frames * np.prod(shape) <= 2**26 if lazy is None else not lazy
+    make = resolve_name(FURTHER[modality]) if modality in FURTHER else cell_scene
+    scene, parents = make(frames, shape, cells, modality, seed, spacing, options)
+    in_memory = frames * np.prod(scene.shape) <= 2**26 if lazy is None else not lazy
     tables, regions, pictures = [], [], []
     for t in range(frames):
         rows = scene.rows(t)
-        tables.append(cells_of(rows, history[t].ident, t, spacing))
+        tables.append(cells_of(rows, scene.history[t].ident, t, scene.spacing))
         if in_memory:
             regions.append(rows)
             pictures.append(scene.picture(t))
-    table, lineage = name_tracks(pd.concat(tables, ignore_index=True), history, parents)
+    table, lineage = name_tracks(pd.concat(tables, ignore_index=True), scene.history, parents)
     scene.name_cells(table)
     images: Any = LazyFrames(range(frames), range(frames), scene.picture)
     masks: Any = LazyFrames(range(frames), range(frames), scene.labels)
     if in_memory:
         images = np.stack(pictures)
         masks = np.stack([track[rows] for track, rows in zip(scene.tracks, regions, strict=True)])
-    movie = Movie(images, f"simulated {modality}", spacing, interval, shape=shape)
+    movie = Movie(images, f"simulated {modality}", scene.spacing, interval, shape=scene.shape)
     labels = movie.like(masks, name=f"truth of {movie.name}")
     return movie, Tracks(table.drop(columns="row"), lineage, labels)
 
@@ -586,11 +585,19 @@ def hard_movie() -> tuple[Movie, Tracks]:
 
 # %% ../nbs/02_simulate.ipynb #c060
 #| code-fold: true
+def cell_scene(frames, shape, cells, modality, seed, spacing, options):
+    "Return the Scene of a movie of checked options, and {daughter: mother}."
+    shape, spacing = check_sizes(frames, shape, cells, seed, spacing)
+    size = np.multiply(shape, spacing)
+    chosen = check_options(modality, options, size, cells)
+    history, parents = live_cells(frames, size, cells, chosen, np.random.default_rng([seed, 0]))
+    return Scene(history, chosen, modality, shape, spacing, seed), parents
+
+
 def check_sizes(frames, shape, cells, seed, spacing):
     "Return shape and spacing as tuples; `InputError` where no movie could have them."
     shape = tuple(int(s) for s in np.atleast_1d(shape))
-    if spacing is None:
-        spacing = (3.0,) * (len(shape) - 2) + (1.0, 1.0)
+    spacing = (3.0,) * (len(shape) - 2) + (1.0, 1.0) if spacing is None else spacing
     if frames < 1 or cells < 0 or seed < 0 or min(shape) < 1:
         found = f"simulate_movie: {frames} frames of {shape}, {cells} cells, seed {seed}"
         raise InputError(f"{found}. Give 1 frame, 1 pixel or more, nothing below 0")
@@ -598,20 +605,19 @@ def check_sizes(frames, shape, cells, seed, spacing):
     return movie.frame_shape, movie.spacing
 
 
-def check_options(modality, options, size, cells):
-    "Return the `SimulationOptions` of a modality with these changes, or `InputError`."
-    if modality not in MODALITIES:
-        raise InputError(f"simulate_movie: modality {modality!r}; known: {', '.join(MODALITIES)}")
-    known = asdict(SimulationOptions())
+def check_options(modality, options, size, cells, kinds=MODALITIES, maker=SimulationOptions):
+    "Return the options of a modality, one of `kinds`, with these changes, or `InputError`."
+    if modality not in kinds:
+        raise InputError(f"modality {modality!r}; known: {', '.join(MODALITIES | FURTHER)}")
+    known = asdict(maker())
     least = dict(elongation=1.0, power=1.0, plate=0.3, cycle=10.0, radius=1e-3)
-    most = dict(lysis=1.0)  # a share
     for name, value in options.items():
         if name not in known:
             raise InputError(f"simulate_movie: no option {name!r}; known: {', '.join(known)}")
-        pair = least.get(name, 0.0), most.get(name, 1e12)
+        pair = least.get(name, 0.0), 1.0 if name == "lysis" else 1e12
         check_number(f"simulate_movie: {name}", value, pair)
-    chosen = SimulationOptions(**MODALITIES[modality] | options)
-    if "radius" not in options:
+    chosen = maker(**kinds[modality] | options)
+    if "radius" in known and "radius" not in options:
         room = 0.5 * np.prod(size) / max(cells, 1) / BALL[len(size)]  # of one cell
         chosen.radius = float(min(chosen.radius, room ** (1 / len(size))))
     return chosen
