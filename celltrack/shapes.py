@@ -42,7 +42,7 @@ def choose_grid(cells, frame_shape, spacing, size, pixels=256):  # size of a typ
     "Return the Grid on which a typical cell has about so many pixels."
     d = len(frame_shape)
     wanted = size / pixels ** (1 / d)  # physical length of a step
-    stride = np.maximum(np.floor(wanted / spacing), 1).astype(int)
+    stride = np.maximum(np.floor(wanted / np.asarray(spacing)), 1).astype(int)
     least = cells[axes_of(cells)].to_numpy().min(0) if len(cells) else np.zeros(d)
     origin = np.floor(least).astype(int) % stride  # a frame with a wider edge: the same pixels
     shape = -(-(np.array(frame_shape) - origin) // stride)

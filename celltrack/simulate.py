@@ -31,6 +31,7 @@ class SimulationOptions:
     roughness: float = 0.10  # how far an outline departs from that, as a fraction of the radius
     texture: float = 0.25  # contrast inside a cell
     plate: float = 0.7  # width over length of a cell in mid-mitosis; 1 is round
+    leap: float = 0.0  # how far daughters jump apart, in radii; above 0 no waist is seen before
     colony: float = 4.0  # cells that start side by side
     crowding: float = 0.95  # how near neighbours come: at 1 they touch, below it they overlap a bit
     cycle: float = 50.0  # frames from birth to division, 10 at least
@@ -204,11 +205,13 @@ def push_apart(cells, options, box, rounds=4):
 #| code-fold: true
 def divide(cells, options, next_ident, rng):
     "Return the cells with each one whose time is up replaced by two, and (daughters, mothers)."
-    due = cells.age >= cells.cycle
+    due = cells.age >= cells.cycle - (options.leap > 0)
     mother, rest = cells.take(np.flatnonzero(due)), cells.take(np.flatnonzero(~due))
     n, d = mother.position.shape
     uneven = 0.08 * rng.standard_normal(n).clip(-2, 2)  # what one daughter gets, the other lacks
     arm = 0.55 * semi_axes(mother, options)[:, 0]
+    if options.leap:
+        arm = arm + options.leap * options.radius * rng.uniform(0.5, 1.5, n)
     axis = mother.rotation[:, 0]
     for sign in (1, -1):
         child = newborn(n, next_ident, options, d, rng)

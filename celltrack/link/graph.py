@@ -313,6 +313,7 @@ def varied_movie(seed, frames=40, side=300):
         "cycle": float(rng.integers(18, 45)),
         "speed": float(rng.choice([1.0, 2.0, 4.0, 7.0])),
         "crowding": float(rng.choice([0.85, 0.95])),
+        "leap": float(rng.choice([0.0, 0.4, 0.8, 1.2])),
     }
     modality = ("nuclei", "dic", "phase")[seed % 3]
     return simulate_movie(frames, (side, side), modality=modality, seed=500 + seed, **options)

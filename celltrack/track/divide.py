@@ -531,7 +531,7 @@ class MaskSort(Sort):
     @classmethod
     def from_sort(cls, linker, shapes):
         found = cls(**vars_of(linker))
-        found.shapes, found.table = shapes, overlap_table(shapes, 1, shapes.flow)
+        found.shapes, found.shared = shapes, overlap_table(shapes, 1, shapes.flow)
         return found
 
     def step(self, boxes, rows):
@@ -542,7 +542,7 @@ class MaskSort(Sort):
         src, dst, closeness = close_pairs(expected, boxes, self.gate)
         last, now = self.live.past[src, -1], self.rows[dst]
         pixels = self.shapes.pixels
-        common = self.table.look_up(last * len(pixels) + now)
+        common = self.shared.look_up(last * len(pixels) + now)
         iou = common / np.maximum(pixels[last] + pixels[now] - common, 1)
         return solve_assignment(src, dst, -closeness - self.weight * iou)
 
