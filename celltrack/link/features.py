@@ -575,13 +575,10 @@ def describe(
 # %% ../../nbs/50_link.features.ipynb #c083
 def feature_scale(tables):  # arrays (n, k); NaN: not known
     "Return (mean, deviation), (k,) each, of several tables together; deviation at least .001."
-    x = np.concatenate(tables)
-    known = np.isfinite(x)
-    count = np.maximum(known.sum(0), 1)
-    x = np.where(known, x, 0)
-    mean = x.sum(0, dtype=float) / count
-    deviation = np.sqrt((np.where(known, x - mean, 0) ** 2).sum(0, dtype=float) / count)
-    return mean, np.maximum(deviation, 1e-3)
+    count = sum(np.isfinite(x).sum(0) for x in tables)
+    mean = sum(np.nansum(x, 0, dtype=float) for x in tables) / np.maximum(count, 1)
+    square = sum(np.nansum((x - mean) ** 2, 0) for x in tables) / np.maximum(count, 1)
+    return mean, np.maximum(np.sqrt(square), 1e-3)
 
 # %% ../../nbs/50_link.features.ipynb #c086
 def length_powers(features):  # Features
