@@ -195,11 +195,13 @@ def read_shapes(
     labels: Movie,  # label images whose values are `cells.label`
     cells: pd.DataFrame,  # the cells table
     movie: Movie | None = None,  # the Movie whose spacing applies
+    flow: np.ndarray | None = None,  # (n, d) as of `collective_flow`, where it is known already
 ) -> Shapes:
     "Return the Shapes of the cells; frames are read one at a time."
     film = labels if movie is None else movie
     detections = Detections.from_cells(cells, film)
-    flow = collective_flow(detections.position, detections.frame, detections.typical_size)
+    if flow is None:
+        flow = collective_flow(detections.position, detections.frame, detections.typical_size)
     grid = choose_grid(cells, labels.frame_shape, film.spacing, detections.typical_size)
     size, d, n = int(np.prod(grid.shape)), len(grid.shape), len(cells)
     label, frame = cells.label.to_numpy(), detections.frame

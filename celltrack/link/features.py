@@ -222,6 +222,13 @@ def best_rival(value, group, fill=9.0):  # (m,), (m,) group of each; of an item 
     out[order] = best
     return out
 
+
+def moved_links(detections, links, flow):  # (n, d) to the next frame
+    "Return the links with distances to where the neighbourhood moves the earlier cell."
+    position = detections.position
+    step = position[links.dst] - position[links.src] - flow[links.src] * links.lag[:, None]
+    return links._replace(distance=row_lengths(step))
+
 # %% ../../nbs/50_link.features.ipynb #c035
 def sister_pairs(links, chain, late=2):  # Candidates, of MutualLinks; frames
     """Return (one, two): links from one cell to two cells of different chains, each pair once.
@@ -302,7 +309,7 @@ def pair_geometry(detections, links, one, two, size):  # pairs of links; size of
     }
 
 # %% ../../nbs/50_link.features.ipynb #c041
-def sister_features(detections, links, pairs, rival, size, masks):  # (m,) of links, in sizes; (m,)
+def sister_features(detections, links, pairs, rival, size, masks=None):  # (m,) in sizes; (m,)
     "Return columns as in `NO_SISTER`: what is known of the best sister of each link."
     one, two = np.r_[pairs[0], pairs[1]], np.r_[pairs[1], pairs[0]]
     pair = pair_geometry(detections, links, one, two, size)
@@ -495,7 +502,7 @@ class Described(NamedTuple):
 
     links: Candidates
     nodes: np.ndarray  # (n, 21) float32, as in NODE_FEATURES
-    edges: np.ndarray  # (m, 34) float32, as in EDGE_FEATURES; with embeddings one more
+    edges: np.ndarray  # (m, 54) float32, as in EDGE_FEATURES; with embeddings one more
 
     def node_table(self, cells: pd.DataFrame) -> pd.DataFrame:
         "Return one row per cell: frame, label, features."
@@ -515,13 +522,6 @@ class Described(NamedTuple):
         return pd.concat([*ends, table], axis=1)
 
 # %% ../../nbs/50_link.features.ipynb #c062
-def moved_links(detections, links, flow):  # (n, d) to the next frame
-    "Return the links with distances to where the neighbourhood moves the earlier cell."
-    position = detections.position
-    step = position[links.dst] - position[links.src] - flow[links.src] * links.lag[:, None]
-    return links._replace(distance=row_lengths(step))
-
-
 def link_blocks(links, most=50_000):  # Candidates
     "Return rows of links, about `most` at a time; those from one frame are together."
     frame = links.frame[links.src]
@@ -547,12 +547,10 @@ def describe(
     "Return the features of all cells and links; with embeddings links have one column more."
     check_embeddings(embeddings, len(cells))
     detections = Detections.from_cells(cells, movie)
-    shapes = None if labels is None else read_shapes(labels, cells, movie)
-    if shapes is None:
-        flow = collective_flow(detections.position, detections.frame, detections.typical_size)
-    else:
-        flow = shapes.flow
-    masks = None if shapes is None else mask_pairs(shapes, links.src, links.dst)
+    flow = collective_flow(detections.position, detections.frame, detections.typical_size)
+    masks = None
+    if labels is not None:
+        masks = mask_pairs(read_shapes(labels, cells, movie, flow), links.src, links.dst)
     moved = moved_links(detections, links, flow)
     mutual = mutual_links(moved)
     nodes = node_features(detections, links, mutual)
