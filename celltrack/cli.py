@@ -176,7 +176,7 @@ class Simulate:
     size: Annotated[int, (1, 16_384)] = 256  # of a frame, in pixels along y and x
     slices: Annotated[int, (0, 4096)] = 0  # of a volume; 0 for a flat movie
     cells: Annotated[int, (0, 100_000)] = 30  # in view in the first frame, about
-    modality: str = "nuclei"  # or dic, phase
+    modality: str = "nuclei"  # dic, phase, spots, flat, spread, rods, rods-fluorescence
     seed: Annotated[int, (0, 2**31)] = 0  # the same seed gives the same movie
     out: Path = Path("simulated")  # folder to write into
 
@@ -217,7 +217,7 @@ class Demo:
     frames: Annotated[int, (1, 100_000)] = 40  # of the movie
     size: Annotated[int, (16, 16_384)] = 256  # of a frame, in pixels
     cells: Annotated[int, (0, 100_000)] = 24  # in view in the first frame, about
-    modality: str = "nuclei"  # or dic, phase
+    modality: str = "nuclei"  # dic, phase, spots, flat, spread, rods, rods-fluorescence
     seed: Annotated[int, (0, 2**31)] = 22  # the same seed gives the same movie
 
     def run(self) -> None:

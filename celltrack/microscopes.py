@@ -5,10 +5,9 @@
 # %% auto #0
 __all__ = ['simulate_rods', 'random_options', 'varied_rods']
 
-# %% ../nbs/29_microscopes.ipynb #c002
+# %% ../nbs/29_microscopes.ipynb #c004
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -17,6 +16,7 @@ from scipy.spatial import cKDTree
 from .movie import InputError, Movie, check_number
 from celltrack.simulate import (
     BURSTING,
+    Population,
     Scene,
     SimulationOptions,
     check_options,
@@ -31,7 +31,7 @@ from celltrack.simulate import (
 )
 from .tracks import Tracks
 
-# %% ../nbs/29_microscopes.ipynb #c003
+# %% ../nbs/29_microscopes.ipynb #c012
 #| code-fold: false
 @dataclass
 class RodOptions:
@@ -49,7 +49,7 @@ class RodOptions:
     stickiness: float = 0.3  # how strongly neighbours hold each other: 0 not at all
     colony: float = 2.0  # cells that start side by side
     death: float = 0.0  # chance to burst, per cell and frame
-    drift: float = 0.05  # step of the stage per frame
+    drift: float = 0.05  # random step of the stage per frame
     blur: float = 0.12  # standard deviation of the point spread function
     vignetting: float = 0.1  # loss of light in the darkest corner
     signal: float = 190.0  # a cell below (phase) or over (fluorescence) the ground, in gray values
@@ -61,14 +61,14 @@ class RodOptions:
     debris: float = 5.0  # specks on the ground, per 1,000 µm²
     noise: float = 1.0  # 1 is a good camera, 0 none, 3 a bad day
 
-
+# %% ../nbs/29_microscopes.ipynb #c013
+#| code-fold: true
 RODS: dict[str, dict[str, float]] = {
     "rods": {},
     "rods-fluorescence": dict(signal=500.0, spread=0.35, texture=0.2, debris=2.0),
 }
 
-# %% ../nbs/29_microscopes.ipynb #c004
-#| code-fold: true
+
 @dataclass
 class Rods:
     "All bacteria of one frame, one array entry per cell."
@@ -86,16 +86,7 @@ class Rods:
     brightness: np.ndarray  # (n,)
     origin: np.ndarray  # (n, 2) where in the noise tile this cell's texture lies
 
-    def __len__(self):
-        return len(self.ident)
-
-    def take(self, rows: Any) -> "Rods":
-        "Return the cells of these rows."
-        return Rods(*(values[rows] for values in vars(self).values()))
-
-    def __add__(self, other):
-        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
-        return Rods(*(np.concatenate(pair) for pair in pairs))
+    __len__, __add__, take = Population.__len__, Population.__add__, Population.take  # chapter 02
 
     @property
     def half(self):
@@ -109,12 +100,7 @@ class Rods:
         across = np.stack([-along[:, 1], along[:, 0]], 1)
         return np.stack([along, across], 1)
 
-    @property
-    def septum(self):
-        "How far each is in dividing: 0 to 1."
-        return np.clip((self.length / self.target - 0.85) / 0.15, 0, 1)
-
-# %% ../nbs/29_microscopes.ipynb #c005
+# %% ../nbs/29_microscopes.ipynb #c015
 #| code-fold: true
 def new_rods(n, ident, options, rng):
     "Return `n` newborn bacteria in the corner of the view, turned at random."
@@ -122,15 +108,14 @@ def new_rods(n, ident, options, rng):
     born = np.full(n, options.added)
     filament = rng.random(n) < options.filaments
     grows[1, filament] *= rng.uniform(2, 6, filament.sum())
-    rest = options.bend / options.added * rng.standard_normal(n)
     return Rods(
         ident=ident + np.arange(n),
         position=np.zeros((n, 2)),
         angle=rng.uniform(0, 2 * np.pi, n),
         length=born,
         width=options.width * (1 + 0.03 * rng.standard_normal(n).clip(-2, 2)),
-        bend=rest.copy(),
-        rest=rest,
+        bend=np.zeros(n),
+        rest=options.bend / options.added * rng.standard_normal(n),
         rate=np.log(2) / options.doubling * grows[0],
         target=born + options.added * grows[1],
         dying=np.full(n, -1),
@@ -138,8 +123,13 @@ def new_rods(n, ident, options, rng):
         origin=rng.random((n, 2)),
     )
 
-# %% ../nbs/29_microscopes.ipynb #c006
-#| code-fold: true
+# %% ../nbs/29_microscopes.ipynb #c016
+#| code-fold: false
+def septum(rods):
+    "Return how far each rod is in dividing: 0 to 1."
+    return np.clip((rods.length / rods.target - 0.85) / 0.15, 0, 1)
+
+
 def centreline(rods, which, along):
     "Return the points (k, 2) at `along` (k,) µm from the middle of rods `which` (k,)."
     rise = rods.bend[which] * (along**2 / 2 - rods.half[which] ** 2 / 6)
@@ -155,7 +145,8 @@ def nearest_on(bend, half, u, v):
     along = np.clip(along, -half, half)
     return along, u - along, v - bend * (along * along / 2 - half * half / 6)
 
-
+# %% ../nbs/29_microscopes.ipynb #c020
+#| code-fold: true
 def split_rods(rods, options, next_ident, rng):
     "Return the rods with each that is long enough replaced by two, and (daughters, mothers)."
     due = rods.length >= rods.target
@@ -175,7 +166,7 @@ def split_rods(rods, options, next_ident, rng):
         kept, next_ident = kept + child, next_ident + n
     return kept, (kept.ident[len(kept) - 2 * n :], np.tile(mother.ident, 2))
 
-# %% ../nbs/29_microscopes.ipynb #c007
+# %% ../nbs/29_microscopes.ipynb #c025
 #| code-fold: true
 def contacts(rods):
     "Return (owner, place) of discs along all rods, and (disc, other): discs near another rod."
@@ -190,7 +181,8 @@ def contacts(rods):
     disc, other = np.divmod(np.unique(near[:, 0] * len(rods) + owner[near[:, 1]]), len(rods))
     return owner, place, disc, other
 
-
+# %% ../nbs/29_microscopes.ipynb #c026
+#| code-fold: true
 def push_rods(rods, touching, stickiness):
     "Return what all contacts do to each rod: shift (n, 2), turn, bend; and the mean overlap."
     owner, place, disc, other = touching
@@ -207,28 +199,28 @@ def push_rods(rods, touching, stickiness):
     pull = 0.2 * stickiness * (gap < 0.15)  # over a short way
     force = np.where(gap < 0, -gap, -pull * gap) * touch / distance
     kept = np.flatnonzero(force)
-    u, v, c, s = ((force * u)[kept], (force * v)[kept], c[kept], s[kept])
-    own, there = own[kept], there[kept]
+    u, v, c, s, own, there = (k[kept] for k in (force * u, force * v, c, s, own, there))
     push = np.stack([u * c - v * s, u * s + v * c])  # on the owner of the disc
     where = np.concatenate([own, other[kept]])
-    along = np.concatenate([(place[disc[kept]] * half[own]), there])
+    along = np.concatenate([place[disc[kept]] * half[own], there])
     across = np.concatenate([push[1] * cos[own] - push[0] * sin[own], -v])
-    arc = along**2 / 2 - half[where] ** 2 / 6
     discs = np.bincount(owner, minlength=n)
+    mean = half**2 / 3 * (discs + 1) / np.maximum(discs - 1, 1)  # of the squared places of discs
+    arc = (along**2 - mean[where]) / 2
     shift = [np.bincount(where, np.concatenate([p, -p]), n) / discs for p in push]
-    turn = np.bincount(where, along * across, n) / (discs * (half**2 / 3 + rods.width**2 / 8))
+    turn = np.bincount(where, along * across, n) / (discs * (mean + rods.width**2 / 8))
     bend = np.bincount(where, arc * across, n) / (discs * (half**4 / 45 + rods.width**4 / 8))
     return np.stack(shift, 1), turn, bend, -gap.clip(max=0).sum() / max(len(gap), 1)
 
-
+# %% ../nbs/29_microscopes.ipynb #c029
+#| code-fold: true
 def settle(rods, stickiness, rounds=40, enough=0.01):
     "Push rods apart in place, round after round, until they hardly overlap."
-    touching = contacts(rods)
     moved = [0.0, 0.0, 0.0]
-    for _ in range(rounds):
+    for k in range(rounds):
+        if k % 20 == 0:
+            touching = contacts(rods)
         *pushed, overlap = push_rods(rods, touching, stickiness)
-        if overlap < enough and not np.any(moved[0]):
-            break
         pushed[2] = 0.3 * pushed[2] + 0.5 * (rods.rest - rods.bend)  # it springs back
         moved = [0.7 * m + 0.22 * p for m, p in zip(moved, pushed, strict=True)]
         rods.position = rods.position + moved[0].clip(-0.3, 0.3)
@@ -237,30 +229,30 @@ def settle(rods, stickiness, rounds=40, enough=0.01):
         if overlap < enough:
             break
 
-# %% ../nbs/29_microscopes.ipynb #c008
+# %% ../nbs/29_microscopes.ipynb #c033
 #| code-fold: true
 def place_rods(cells, size, options, rng):
     "Return the bacteria of the first frame: colonies of mixed ages, one of them in the middle."
     rods = new_rods(cells, 1, options, rng)
     rods.length = rods.length * (rods.target / rods.length) ** -np.log2(1 - rng.random(cells) / 2)
     colonies = int(np.ceil(cells / max(options.colony, 1)))
-    centre = rng.random((colonies, 2)) * size
-    if colonies == 1:
-        centre = np.tile(size / 2, (1, 1))
+    centre = size * (rng.random((colonies, 2)) if colonies > 1 else np.full((1, 2), 0.5))
     which = np.arange(cells) % max(colonies, 1)
     near = options.added * (cells / max(colonies, 1)) ** 0.5 / 2
     rods.position = centre[which] + near * rng.standard_normal((cells, 2))
     rods.angle = rods.angle[which] + 0.3 * rng.standard_normal(cells)
-    settle(rods, 0, 200)
+    whole = rods.length
+    for part in np.linspace(0.1, 1, 10):  # short rods do not lie across each other
+        rods.length = part * whole
+        settle(rods, 0)
     return rods
 
-
+# %% ../nbs/29_microscopes.ipynb #c034
+#| code-fold: true
 def live_rods(frames, size, cells, options, rng, substeps=3):
     "Return the Rods of each frame, positions relative to the view, and {daughter: mother}."
     now = place_rods(cells, size, options, rng)
     camera = np.zeros(2)
-    drift = rng.standard_normal(2)
-    drift *= options.drift / np.linalg.norm(drift)
     history, parents = [], {}
     for t in range(frames):
         if t > 0:
@@ -273,62 +265,59 @@ def live_rods(frames, size, cells, options, rng, substeps=3):
                 now, born = split_rods(now, options, cells + 1 + len(parents), rng)
                 parents |= dict(zip(*(k.tolist() for k in born), strict=True))
                 settle(now, options.stickiness)
-            camera = camera + drift * (1 + 0.5 * rng.standard_normal())
+            camera = camera + options.drift * rng.standard_normal(2)
             outside = np.abs(now.position - camera - size / 2) - size / 2
             now = now.take(np.flatnonzero((outside < now.length[:, None] + 2).all(1)))
         now.dying = np.where(rng.random(len(now)) < options.death, BURSTING, -1)
         history.append(replace(now, position=now.position - camera))
     return history, parents
 
-# %% ../nbs/29_microscopes.ipynb #c009
+# %% ../nbs/29_microscopes.ipynb #c040
 #| code-fold: true
 def rod_footprint(rods, shape, spacing):
     "Return (pixel, cell, depth, along, across): each pixel goes to the relatively nearest rod."
     axes = np.stack([rods.length, rods.width], 1) / 2
     axes[:, 1] += np.abs(rods.bend) * rods.half**2 / 3
     axes *= 2**0.5  # an ellipse around the rod
-    box = SimpleNamespace(position=rods.position, rotation=rods.rotation)
+    dividing = septum(rods)
     deepest = np.full(np.prod(shape), 1, np.float32)
     found = [(np.zeros(0, int), np.zeros(0, int), *np.zeros((3, 0), np.float32))]
-    for pixel, cell, body in surroundings(box, axes, 1, shape, spacing):
+    for pixel, cell, body in surroundings(rods, axes, 1, shape, spacing):
         u, v = body * axes[cell].T
         half = rods.half[cell]
         along, du, dv = nearest_on(rods.bend[cell], half, u, v)
-        waist = 1 - 0.4 * rods.septum[cell] * np.exp(-((along / (0.3 * rods.width[cell])) ** 2))
-        depth = np.hypot(du, dv) / (rods.width[cell] / 2 * waist)
-        depth = depth.astype(np.float32)
+        waist = 1 - 0.4 * dividing[cell] * np.exp(-((along / (0.3 * rods.width[cell])) ** 2))
+        depth = (np.hypot(du, dv) / (rods.width[cell] / 2 * waist)).astype(np.float32)
         np.minimum.at(deepest, pixel, depth)
         found.append((pixel, cell, depth, along + du, dv))
     pixel, cell, depth, along, across = (np.concatenate(k) for k in zip(*found, strict=True))
     owned = (depth < 1) & (depth == deepest[pixel])
     return pixel[owned], cell[owned], depth[owned], along[owned], across[owned]
 
-
-def rod_areas(rods):
-    "Return the area of each rod in µm²: two half circles and a rectangle, less its waist."
-    radius = rods.width / 2
-    return np.pi * radius**2 + 4 * radius * rods.half - 0.8 * rods.septum * 0.6 * np.pi**0.5 * radius**2
-
-# %% ../nbs/29_microscopes.ipynb #c010
+# %% ../nbs/29_microscopes.ipynb #c042
 #| code-fold: true
 def specks(shape, spacing, debris, size, rng):
-    "Return an image of round specks of mixed strength, 0 to 1: `debris` in 1,000 µm²."
+    "Return the image of an uneven ground with round specks: `debris` of `size` µm in 1,000 µm²."
     image = np.zeros(shape, np.float32)
     many = rng.poisson(debris * np.prod(np.multiply(shape, spacing)) / 1000)
     at = tuple(rng.integers(0, n, many) for n in shape)
     np.add.at(image, at, rng.exponential(0.5, many).astype(np.float32))
+    image *= np.float32(2 * np.pi * size**2 / np.prod(spacing))
     wide = ndimage.gaussian_filter(image, 2 * size / np.asarray(spacing), mode="wrap")
     image = ndimage.gaussian_filter(image, size / np.asarray(spacing), mode="wrap") + wide
-    return image * np.float32(2 * np.pi * size**2 / np.prod(spacing))
-
-
-def ground_noise(shape, rng):
-    "Return smooth noise, mean 0 and spread 1, for the ground of a whole picture."
-    tile = noise_tile(256, 2, 2, 24, rng)
     y, x = (np.arange(n) // 2 % 256 for n in shape)
-    return ndimage.gaussian_filter(tile[np.ix_(y, x)], 1)
+    return image + 0.07 * ndimage.gaussian_filter(noise_tile(256, 2, 2, 24, rng)[np.ix_(y, x)], 1)
 
 
+def haze(image, width, scene):
+    "Return an image of rods blurred by `width` times the width of a rod, fast however wide."
+    spread = width * scene.options.width / np.asarray(scene.spacing)  # pixels
+    for _ in range(3):  # three boxes in a row are nearly a Gaussian
+        image = ndimage.uniform_filter(image, np.sqrt(4 * spread**2 + 1).round().astype(int))
+    return image
+
+# %% ../nbs/29_microscopes.ipynb #c043
+#| code-fold: true
 class RodScene(Scene):
     "The bacteria of all frames: draws their regions and the picture of any frame when asked."
 
@@ -336,7 +325,6 @@ class RodScene(Scene):
         super().__init__(*world)
         rng = np.random.default_rng([self.seed, 3])
         self.dirt = specks(self.shape, self.spacing, self.options.debris, 0.15, rng)
-        self.mottle = ground_noise(self.shape, rng)
 
     def footprint(self, t):
         "Return the footprint of frame `t`; the last one is remembered."
@@ -346,7 +334,11 @@ class RodScene(Scene):
 
     def volumes(self, t):
         "Return the area of each cell in frame `t`, in µm²."
-        return rod_areas(self.history[t])
+        rods = self.history[t]
+        round_ends = (
+            (np.pi - 0.48 * np.pi**0.5 * septum(rods)) * rods.width**2 / 4
+        )  # less the waist
+        return round_ends + 2 * rods.half * rods.width
 
     def picture(self, t):
         "Return the noisy image of frame `t`."
@@ -354,32 +346,18 @@ class RodScene(Scene):
         rods = self.history[t]
         origin = rods.origin.T.astype(np.float32)[:, cell]
         place = np.stack([along, across]) / np.float32(8 * self.options.width)
-        part = RodPatch(
-            frame=lambda value, times=1: self.blurred(pixel, value, times),
+        part = SimpleNamespace(  # one value per pixel, and how to blur them
+            frame=lambda value: self.blurred(pixel, value, 1),
             depth=depth,
-            along=np.abs(along) / rods.half[cell],
             grain=look_up(self.grain, place + origin),
             cloud=look_up(self.smooth, place + origin),
-            septum=rods.septum[cell] * np.exp(-((along / (0.15 * rods.width[cell])) ** 2)),
+            septum=septum(rods)[cell] * np.exp(-((along / (0.15 * rods.width[cell])) ** 2)),
             brightness=rods.brightness[cell],
         )
         paint = paint_rods if self.modality == "rods" else paint_glowing_rods
         return paint(part, self, np.random.default_rng([self.seed, 2, t]))
 
-
-@dataclass
-class RodPatch:
-    "What a painter knows about the pixels of rods: one value per pixel."
-
-    frame: Any  # function (value, times=1) -> blurred image
-    depth: np.ndarray  # relative distance: 0 on the centreline, 1 at the outline
-    along: np.ndarray  # distance from the middle, 1 at the centre of a pole
-    grain: np.ndarray  # the cell's own fine texture, mean 0, spread 1
-    cloud: np.ndarray  # the same, coarse
-    septum: np.ndarray  # 0 to 1
-    brightness: np.ndarray  # the cell's own, about 1
-
-# %% ../nbs/29_microscopes.ipynb #c011
+# %% ../nbs/29_microscopes.ipynb #c044
 #| code-fold: true
 def paint_rods(p, scene, rng):
     "Return phase contrast: dark bacteria in bright halos; inside large colonies both fade."
@@ -387,9 +365,8 @@ def paint_rods(p, scene, rng):
     thick = (1 - p.depth**2) ** 0.3 * p.brightness * (1 - 0.35 * p.septum)
     thick = thick * (1 + o.texture * (0.6 * p.cloud + 0.4 * p.grain))
     body = p.frame(thick)
-    near, far = (p.frame(thick, width * o.width / o.blur) for width in (0.4, 1.5))
-    phase = body - o.halo * (0.6 * near + 0.6 * far)
-    light = 170 - o.signal * (phase + 0.15 * scene.dirt) + 2 * scene.mottle
+    phase = body - 0.6 * o.halo * (haze(body, 0.4, scene) + haze(body, 1.5, scene))
+    light = 170 - o.signal * (phase + 0.15 * scene.dirt)
     return expose(light * scene.illumination, o.noise, rng, gain=0.05, read=1.5)
 
 
@@ -400,24 +377,30 @@ def paint_glowing_rods(p, scene, rng):
     cytosol = cytosol * (1 - 0.5 * p.septum)
     rim = np.exp(-(((1 - p.depth) / 0.25) ** 2)) + 1.5 * p.septum
     value = p.brightness * ((1 - o.membrane) * cytosol + o.membrane * rim)
-    haze = 0.6 * p.frame(value, 0.7 * o.width / o.blur) + 0.4 * p.frame(value, 2.5 * o.width / o.blur)
-    light = o.signal * ((1 - o.haze) * p.frame(value) + o.haze * haze + 0.15 * scene.dirt) + 100
+    sharp = p.frame(value)
+    far = 0.6 * haze(sharp, 0.7, scene) + 0.4 * haze(sharp, 2.5, scene)
+    light = o.signal * ((1 - o.haze) * sharp + o.haze * far + 0.15 * scene.dirt) + 100
     return expose(light * scene.illumination, o.noise, rng, np.uint16, gain=2.0, read=5.0)
 
-
-def rod_scene(frames, shape, cells, modality, seed, spacing, options):
-    "Return the RodScene of a movie of checked options, and {daughter: mother}."
-    shape, spacing = check_sizes(frames, shape, cells, seed, spacing or (0.1, 0.1))
+# %% ../nbs/29_microscopes.ipynb #c046
+#| code-fold: true
+def microscope_scene(frames, shape, cells, modality, seed, spacing, options):
+    "Return the Scene of a movie of checked options, and {daughter: mother}."
+    rods = modality in RODS
+    usual = (0.1,) * np.size(shape) if rods else None  # µm
+    shape, spacing = check_sizes(frames, shape, cells, seed, spacing or usual)
     if len(shape) != 2:
         raise InputError(f"simulate_movie: {modality} in frames of {shape}; give two sizes, (y, x)")
     size = np.multiply(shape, spacing)
-    chosen = check_options(modality, options, size, cells, RODS, RodOptions)
-    for name, least in dict(width=0.01, added=0.01, doubling=3.0, blur=0.01, colony=1.0).items():
+    kinds, maker = (RODS, RodOptions) if rods else (CELLS, CellOptions)
+    chosen = check_options(modality, options, size, cells, kinds, maker)
+    for name, least in dict(width=0.01, added=0.01, doubling=3.0).items() if rods else ():
         check_number(f"simulate_movie: {name}", getattr(chosen, name), (least, 1e12))
-    history, parents = live_rods(frames, size, cells, chosen, np.random.default_rng([seed, 0]))
-    return RodScene(history, chosen, modality, shape, spacing, seed), parents
+    live, scene = (live_rods, RodScene) if rods else (live_cells, CellScene)
+    history, parents = live(frames, size, cells, chosen, np.random.default_rng([seed, 0]))
+    return scene(history, chosen, modality, shape, spacing, seed), parents
 
-# %% ../nbs/29_microscopes.ipynb #c012
+# %% ../nbs/29_microscopes.ipynb #c047
 def simulate_rods(
     frames: int = 50,  # how many
     shape: tuple[int, int] = (512, 512),  # of a frame in pixels: (y, x)
@@ -434,7 +417,7 @@ def simulate_rods(
         raise InputError(f"simulate_rods: modality {modality!r}; known: {', '.join(RODS)}")
     return simulate_movie(frames, shape, cells, modality, seed, spacing, interval, lazy, **options)
 
-# %% ../nbs/29_microscopes.ipynb #c013
+# %% ../nbs/29_microscopes.ipynb #c053
 #| code-fold: false
 @dataclass
 class CellOptions(SimulationOptions):
@@ -443,48 +426,46 @@ class CellOptions(SimulationOptions):
     uneven: float = 1.0  # exponent of a cell's own brightness: 0 makes all alike
     spots: float = 0.0  # bright spots in a cell, on average
     spot: float = 4.0  # height of a usual spot, in heights of a cell
-    centre: float = 0.0  # brightness in the middle of a spread cell, over its rim; may be below 0
-    halo: float = 1.0  # of phase contrast: 0 none
-    granules: float = 0.5  # dark and bright grains in a flat cell
+    centre: float = 1.0  # how much brighter a spread cell is in its middle; below 1 it is darker
+    halo: float = 1.4  # of phase contrast: 0 none
+    granules: float = 0.7  # dark and bright grains in a flat cell
     debris: float = 0.0  # dark specks on the ground, per 1,000 µm²
     floating: float = 0.0  # bright dead bits that drift over the picture, per 100,000 µm²
     shadows: float = 0.0  # things far out of focus, per 100,000 µm²
 
-
-SPOTS = dict(radius=13.0, elongation=1.3, texture=0.25, colony=3.0, speed=2.5, signal=45.0)
-FLAT = dict(radius=22.0, elongation=2.0, power=1.4, roughness=0.42, texture=0.5, plate=1.0)
-SPREAD = dict(radius=34.0, elongation=1.4, power=1.6, roughness=0.42, texture=0.35, plate=1.0)
-MOVES = dict(crowding=0.85, speed=2.0, persistence=12.0)
+# %% ../nbs/29_microscopes.ipynb #c054
+#| code-fold: true
+SPOTS = dict(radius=13.0, texture=0.25, colony=3.0, speed=2.5, signal=45.0, vignetting=0.1)
+FLAT = dict(radius=22.0, elongation=2.4, power=1.25, roughness=0.36, texture=0.5, signal=55.0)
+SPREAD = dict(radius=34.0, elongation=1.4, power=1.6, roughness=0.3, texture=0.35, signal=60.0)
+SLOW = dict(plate=1.0, crowding=0.85, speed=2.0, persistence=12.0, colony=3.0)
+GROUND = dict(blur=0.8, vignetting=0.05, debris=1.0, floating=4.0, shadows=3.0)
 CELLS: dict[str, dict[str, float]] = {
-    "spots": SPOTS | dict(spots=4.0, uneven=1.3, noise=1.5, vignetting=0.1),
-    "flat": FLAT | MOVES | dict(signal=55.0, blur=0.8, vignetting=0.05, colony=3.0)
-    | dict(debris=1.0, floating=4.0, shadows=3.0),
-    "spread": SPREAD | MOVES | dict(signal=60.0, blur=1.5, centre=1.0, colony=2.0, noise=1.5),
+    "spots": SPOTS | dict(spots=4.0, uneven=1.3, noise=1.5),
+    "flat": FLAT | SLOW | GROUND,
+    "spread": SPREAD | SLOW | dict(blur=1.5, centre=2.0, noise=1.5),
 }
 
-# %% ../nbs/29_microscopes.ipynb #c014
+# %% ../nbs/29_microscopes.ipynb #c055
 #| code-fold: true
-class CellScene(Scene):
-    "Cells seen through these microscopes, and what lies on, and floats over, the ground."
+class DirtyScene(Scene):
+    "Cells on a ground with specks, under bits that drift over it."
 
     def __init__(self, *world):
         super().__init__(*world)
         o, rng = self.options, np.random.default_rng([self.seed, 3])
         self.dirt = specks(self.shape, self.spacing, o.debris, 0.9, rng)
-        self.mottle = ground_noise(self.shape, rng)
         self.size = np.multiply(self.shape, self.spacing)
-        self.floating = self.wanderers(o.floating, 3.0, rng)
-        self.shadows = self.wanderers(o.shadows, 1.0, rng)
-        last = max((int(cells.ident.max(initial=0)) for cells in self.history), default=0)
-        self.spot_place = 0.45 * rng.standard_normal((last + 1, 12, 2)).clip(-1.6, 1.6)
-        height = rng.exponential(1, (last + 1, 12)) * rng.gamma(1, 1, (last + 1, 1))
-        self.spot_height = height * (rng.random(height.shape) < o.spots / 12)
+        floating = *self.wanderers(o.floating, 3.0, rng), 4.0, 2.2
+        self.adrift = [floating, (*self.wanderers(o.shadows, 1.5, rng), 16.0, 13.0)]
 
-    def wanderers(self, many, step, rng):
-        "Return the places (frames, k, 2) of things that drift over the picture, in µm."
+    def wanderers(self, many, rise, rng):
+        "Return places (frames, k, 2) in µm and heights (k,) of things that drift over the picture."
         count = rng.poisson(many * self.size.prod() / 1e5)
-        walk = step * rng.standard_normal((len(self.history), count, 2)).cumsum(0)
-        return (walk + rng.random((count, 2)) * self.size) % self.size
+        walk = 2 * rng.standard_normal((len(self.history), count, 2)).cumsum(0)
+        return (walk + rng.random((count, 2)) * self.size) % self.size, rise * rng.gamma(
+            2, 0.5, count
+        )
 
     def points(self, place, height, width):
         "Return an image of points at `place` (k, 2) µm, blurred to `width` µm, of these heights."
@@ -495,6 +476,28 @@ class CellScene(Scene):
         image *= np.float32(2 * np.pi * width**2 / np.prod(self.spacing))
         return ndimage.gaussian_filter(image, width / np.asarray(self.spacing))
 
+    def ground(self, t):
+        "Return what phase contrast shows beside the cells: specks, bits and shadows, 0 on average."
+        image = -0.5 * self.dirt
+        for place, height, outer, inner in self.adrift:
+            if len(height):  # a ring, or with a wide blur the shadow of one
+                ring = self.points(place[t], height, outer) - self.points(place[t], height, inner)
+                image = image + ring
+        return image
+
+# %% ../nbs/29_microscopes.ipynb #c056
+#| code-fold: true
+class CellScene(DirtyScene):
+    "Cells seen through these microscopes; some carry spots, fixed in their own axes."
+
+    def __init__(self, *world):
+        super().__init__(*world)
+        rng = np.random.default_rng([self.seed, 4])
+        last = max((int(cells.ident.max(initial=0)) for cells in self.history), default=0)
+        self.spot_place = 0.45 * rng.standard_normal((last + 1, 12, 2)).clip(-1.6, 1.6)
+        height = rng.exponential(1, (last + 1, 12)) * rng.gamma(1, 1, (last + 1, 1))
+        self.spot_height = height * (rng.random(height.shape) < self.options.spots / 12)
+
     def spots(self, t):
         "Return an image of the spots that cells carry, fixed in each cell's own axes."
         cells = self.history[t]
@@ -503,25 +506,11 @@ class CellScene(Scene):
         height = self.spot_height[cells.ident] * cells.brightness[:, None] ** self.options.uneven
         return self.points(place.reshape(-1, 2), height.ravel(), max(1.3, self.options.blur))
 
-    def ground(self, t):
-        "Return what phase contrast shows beside the cells: specks, bits and shadows, 0 on average."
-        image = 0.03 * self.mottle - self.dirt
-        if self.floating.size:
-            one = np.ones(self.floating.shape[1])
-            ring = self.points(self.floating[t], one, 4.0) - 0.9 * self.points(self.floating[t], one, 2.2)
-            image = image + 3 * ring
-        if self.shadows.size:
-            one = np.ones(self.shadows.shape[1])
-            image = image + 1.5 * (
-                self.points(self.shadows[t], one, 16.0) - self.points(self.shadows[t], one, 13.0)
-            )
-        return image
-
     def paint(self, patch, rng):
         "Return the noisy image that the microscope of this modality makes of a patch."
         return CELL_PAINTERS[self.modality](patch, self, self.last[0], rng)
 
-# %% ../nbs/29_microscopes.ipynb #c015
+# %% ../nbs/29_microscopes.ipynb #c057
 #| code-fold: true
 def paint_spots(p, scene, t, rng):
     "Return nuclei whose bodies are hardly brighter than the ground; some carry bright spots."
@@ -529,8 +518,7 @@ def paint_spots(p, scene, t, rng):
     value = p.brightness**o.uneven * (1 + p.mitosis) * (1 + p.death)
     value = value * (1 - p.depth**2) ** 0.35 * np.exp(o.texture * (p.cloud + 0.5 * p.grain))
     light = 0.9 * p.frame(value) + 0.1 * p.frame(value, 5) + o.spot * scene.spots(t)
-    image = (100 + o.signal * light) * scene.illumination
-    return expose(image, o.noise, rng, np.uint16, gain=0.4, read=2.0)
+    return expose((100 + o.signal * light) * scene.illumination, o.noise, rng, np.uint16, gain=0.4)
 
 
 def paint_flat(p, scene, t, rng):
@@ -541,141 +529,84 @@ def paint_flat(p, scene, t, rng):
     sharp, near, far = (p.frame(body, width / o.blur) for width in (1.0, 4.0, 10.0))
     nucleus = (1 - ball) / (1 + np.exp(30 * (p.depth - 0.38 - 0.04 * p.cloud)))
     grains = (1 - ball) * (1 - nucleus) * (1 - p.depth).clip(min=0)
-    inside = 0.15 * nucleus + nucleus * 0.9 * (p.grain > 1.7)
-    inside = inside + o.granules * grains * (1.2 * p.grain + 1.5 * (p.grain > 1.5) - 3 * (p.grain < -2))
+    inside = nucleus * (0.1 + 0.9 * (p.grain > 1.6))
+    inside = inside + o.granules * grains * (
+        0.6 * p.grain + 1.5 * (p.grain > 1.8) - 4 * (p.grain < -2.5)
+    )
     inside = inside + o.texture * 0.25 * (1 - ball) * p.cloud
     shine = ball * np.exp(-(((p.depth - 0.75) / 0.2) ** 2)) * 5
     phase = o.halo * (1.3 * sharp - 0.9 * near - 0.4 * far) + 0.15 * sharp + p.frame(inside - shine)
     image = (110 - o.signal * (phase - scene.ground(t))) * scene.illumination
     return expose(image, o.noise, rng, read=1.5)
 
-
+# %% ../nbs/29_microscopes.ipynb #c058
+#| code-fold: true
 def paint_spread(p, scene, t, rng):
     "Return large cells in weak fluorescence that thin out towards an edge which is hard to see."
     o = scene.options
     ball = np.maximum(p.mitosis, p.death)
     flat = 0.35 + 0.65 * (1 - p.depth) ** 0.7
     middle = 1 / (1 + np.exp(18 * (p.depth - 0.33)))
-    value = flat * (1 + o.centre * middle) * np.exp(o.texture * (0.7 * p.cloud + 0.5 * p.grain))
+    value = (
+        flat * (1 + (o.centre - 1) * middle) * np.exp(o.texture * (0.7 * p.cloud + 0.5 * p.grain))
+    )
     value = p.brightness**o.uneven * (value * (1 - ball) + 2 * ball)
-    light = 0.8 * p.frame(value) + 0.2 * p.frame(value, 8) - 0.3 * scene.dirt
-    image = (100 + o.signal * light + 2 * scene.mottle) * scene.illumination
-    return expose(image, o.noise, rng, np.uint16, gain=1.0, read=4.0)
+    light = 100 + o.signal * (0.8 * p.frame(value) + 0.2 * p.frame(value, 8) - 0.3 * scene.dirt)
+    return expose(light * scene.illumination, o.noise, rng, np.uint16, gain=1.0, read=4.0)
 
 
 CELL_PAINTERS = {"spots": paint_spots, "flat": paint_flat, "spread": paint_spread}
 
-
-def microscope_scene(frames, shape, cells, modality, seed, spacing, options):
-    "Return the CellScene of a movie of checked options, and {daughter: mother}."
-    shape, spacing = check_sizes(frames, shape, cells, seed, spacing)
-    if len(shape) != 2:
-        raise InputError(f"simulate_movie: {modality} in frames of {shape}; give two sizes, (y, x)")
-    size = np.multiply(shape, spacing)
-    centre = options.get("centre", CELLS[modality].get("centre", 0.0))
-    check_number("simulate_movie: centre", centre, (-1.0, 1e12))
-    others = {name: value for name, value in options.items() if name != "centre"}
-    chosen = check_options(modality, others, size, cells, CELLS, CellOptions)
-    chosen.centre = centre
-    history, parents = live_cells(frames, size, cells, chosen, np.random.default_rng([seed, 0]))
-    return CellScene(history, chosen, modality, shape, spacing, seed), parents
-
-# %% ../nbs/29_microscopes.ipynb #c016
+# %% ../nbs/29_microscopes.ipynb #c065
 #| code-fold: true
-RANGES: dict[str, dict[str, tuple[float, float]]] = {  # from, to; both above 0: even in logarithm
-    "rods": dict(
-        width=(0.7, 1.3),
-        added=(1.6, 4.0),
-        doubling=(4.0, 15.0),
-        variation=(0.05, 0.2),
-        bend=(0.02, 0.5),
-        kink=(0.02, 0.4),
-        filaments=(0.0, 0.1),
-        wiggle=(0.01, 0.1),
-        stickiness=(0.0, 1.0),
-        texture=(0.05, 0.4),
-        halo=(0.1, 0.9),
-        debris=(0.0, 10.0),
-        blur=(0.08, 0.25),
-        noise=(0.5, 4.0),
-        vignetting=(0.0, 0.3),
-    ),
-    "spots": dict(
-        radius=(9.0, 18.0),
-        elongation=(1.0, 1.7),
-        signal=(12.0, 150.0),
-        spots=(0.5, 8.0),
-        spot=(1.0, 12.0),
-        uneven=(0.5, 2.0),
-        texture=(0.1, 0.6),
-        noise=(0.7, 4.0),
-        blur=(0.8, 2.5),
-        speed=(1.0, 4.0),
-    ),
-    "flat": dict(
-        radius=(12.0, 30.0),
-        elongation=(1.0, 2.6),
-        power=(1.2, 2.0),
-        roughness=(0.15, 0.5),
-        signal=(25.0, 80.0),
-        halo=(0.4, 1.6),
-        granules=(0.1, 1.0),
-        texture=(0.1, 0.8),
-        debris=(0.0, 3.0),
-        floating=(0.0, 10.0),
-        shadows=(0.0, 6.0),
-        noise=(0.5, 4.0),
-        blur=(0.7, 2.0),
-    ),
-    "spread": dict(
-        radius=(20.0, 40.0),
-        elongation=(1.0, 1.8),
-        roughness=(0.2, 0.5),
-        signal=(20.0, 120.0),
-        centre=(-0.6, 3.0),
-        uneven=(0.5, 1.5),
-        texture=(0.1, 0.6),
-        noise=(0.7, 4.0),
-        blur=(1.0, 3.0),
-    ),
+# from, to; even in their logarithm if both are above 0
+SIZES = dict(width=(0.7, 1.3), added=(1.6, 4.0), bend=(0.02, 0.5), kink=(0.02, 0.4))
+LIFE = dict(doubling=(4.0, 15.0), variation=(0.05, 0.2), filaments=(0.0, 0.1))
+CONTACT = dict(wiggle=(0.01, 0.1), stickiness=(0.0, 1.0))
+OPTICS = dict(blur=(0.08, 0.25), noise=(0.5, 2.5), vignetting=(0.0, 0.3), debris=(0.0, 10.0))
+DARK = dict(signal=(70.0, 210.0), halo=(0.1, 0.9), texture=(0.05, 0.4))
+GLOWING = dict(signal=(70.0, 1800.0), spread=(0.1, 0.6), membrane=(0.0, 0.8), haze=(0.0, 0.5))
+CAMERA = dict(noise=(0.7, 2.5), blur=(0.8, 2.5), texture=(0.1, 0.6), vignetting=(0.0, 0.3))
+DOTTED = dict(radius=(9.0, 18.0), signal=(18.0, 150.0), spots=(0.5, 8.0), spot=(1.0, 12.0))
+ANGULAR = dict(radius=(12.0, 30.0), elongation=(1.0, 2.6), power=(1.2, 2.0), roughness=(0.15, 0.5))
+HALOS = dict(signal=(25.0, 80.0), halo=(0.4, 1.6), granules=(0.1, 1.0))
+DIRT = dict(debris=(0.0, 3.0), floating=(0.0, 10.0), shadows=(0.0, 6.0))
+WIDE = dict(radius=(20.0, 40.0), elongation=(1.0, 1.8), roughness=(0.2, 0.5))
+FAINT = dict(signal=(30.0, 150.0), centre=(0.4, 4.0), uneven=(0.5, 1.5))
+RANGES: dict[str, dict[str, tuple[float, float]]] = {
+    "rods": SIZES | LIFE | CONTACT | OPTICS | DARK,
+    "rods-fluorescence": SIZES | LIFE | CONTACT | OPTICS | GLOWING,
+    "spots": CAMERA | DOTTED | dict(elongation=(1.0, 1.7), uneven=(0.5, 2.0), speed=(1.0, 4.0)),
+    "flat": CAMERA | ANGULAR | HALOS | DIRT,
+    "spread": CAMERA | WIDE | FAINT,
 }
 
-# %% ../nbs/29_microscopes.ipynb #c017
+# %% ../nbs/29_microscopes.ipynb #c066
 def random_options(modality: str, rng: np.random.Generator) -> dict[str, float]:
-    "Return options of a modality of this chapter that differ as movies of different labs do."
+    "Return options of a modality of this chapter, drawn from `RANGES`: as labs differ."
     chosen = {}
-    for name, (low, high) in RANGES[modality.partition("-")[0]].items():
-        value = rng.uniform(low, high) if low <= 0 else np.exp(rng.uniform(np.log(low), np.log(high)))
-        chosen[name] = float(value)
-    if modality == "rods":
-        chosen["signal"] = float(rng.uniform(70, 210))
-    if modality == "rods-fluorescence":
-        chosen |= dict(signal=float(np.exp(rng.uniform(3.5, 7.5))), spread=float(rng.uniform(0.1, 0.6)))
-        chosen |= dict(membrane=float(rng.uniform(0, 0.8)), haze=float(rng.uniform(0, 0.5)))
+    for name, (low, high) in RANGES[modality].items():
+        at = rng.random()
+        chosen[name] = float(low * (high / low) ** at if low > 0 else low + at * (high - low))
     return chosen
 
 
 def varied_rods(
-    seed: int,
-    frames: int = 50,
+    seed: int,  # the same seed gives the same movie
+    frames: int = 50,  # how many
     side: int = 512,  # of a frame, in pixels
     **fixed: float,  # options of `RodOptions` that are not drawn
 ) -> tuple[Movie, Tracks]:
-    """Return a movie of bacteria whose look, growth and crowd are drawn at random, and its truth.
-
-    Colonies end with 4 to 500 cells; width, length, growth, bend, spacing and contrast differ.
-    """
+    "Return a movie of bacteria with `random_options`, which end as 2 to 500 cells, and its truth."
     rng = np.random.default_rng([seed, 29])
-    modality = ("rods", "rods-fluorescence")[rng.integers(2)]
+    modality = str(rng.choice(list(RODS)))
     options = random_options(modality, rng) | fixed
-    pixels = rng.uniform(6, 14)  # across a cell
-    spacing = options["width"] / pixels
+    spacing = options["width"] / rng.uniform(6, 14)  # pixels across a cell
     options["blur"] = max(options["blur"], 0.7 * spacing)
-    area = (side * spacing) ** 2 / (1.45 * options["width"] * options["added"])  # cells in a full view
-    final = np.exp(rng.uniform(np.log(4), np.log(np.clip(0.7 * area, 5, 500))))
-    options["doubling"] = max(options["doubling"], frames / np.log2(max(final, 2.0)), 3.0)
-    first = int(np.clip(final / 2 ** (frames / options["doubling"]), 1, 200))
+    room = (side * spacing) ** 2 / (options["width"] * options["added"])  # in newborn cells
+    most = np.clip(0.5 * room, 8, 500)
+    options["doubling"] = max(options["doubling"], frames / np.log2(most))
+    cells = round((most / 2 ** (frames / options["doubling"])) ** rng.random())
     options["colony"] = float(rng.choice([1, 2, 4, 100]))
-    return simulate_rods(
-        frames, (side, side), first, modality, seed, (spacing, spacing), **options
-    )
+    shape, scale = (side, side), (spacing, spacing)
+    return simulate_rods(frames, shape, cells, modality, seed, scale, lazy=None, **options)

@@ -69,11 +69,11 @@ class Population:
 
     def take(self, rows: Any) -> "Population":
         "Return the cells of these rows."
-        return Population(*(values[rows] for values in vars(self).values()))
+        return type(self)(*(values[rows] for values in vars(self).values()))
 
     def __add__(self, other):
         pairs = zip(vars(self).values(), vars(other).values(), strict=True)
-        return Population(*(np.concatenate(pair) for pair in pairs))
+        return type(self)(*(np.concatenate(pair) for pair in pairs))
 
 # %% ../nbs/02_simulate.ipynb #c014
 #| code-fold: true
@@ -93,8 +93,8 @@ SPINDLE = dict(radius=5.5, elongation=3.0, power=1.25, roughness=0.15, blur=0.9,
 DIC = LABEL_FREE | FLAT | {"signal": 200.0}
 PHASE = LABEL_FREE | SPINDLE | {"signal": 150.0}
 MODALITIES: dict[str, dict[str, float]] = {"nuclei": {}, "dic": DIC, "phase": PHASE}
-FURTHER = dict.fromkeys(("spots", "flat", "spread"), "celltrack.microscopes:microscope_scene")
-FURTHER |= dict.fromkeys(("rods", "rods-fluorescence"), "celltrack.microscopes:rod_scene")
+LATER = "celltrack.microscopes:microscope_scene"  # chapter 29, looked up when asked for
+FURTHER = dict.fromkeys(("spots", "flat", "spread", "rods", "rods-fluorescence"), LATER)
 
 # %% ../nbs/02_simulate.ipynb #c016
 #| code-fold: true
