@@ -587,7 +587,7 @@ class Divide:
                 linker = MaskSort.from_sort(linker, shapes)
         tracks = linker.link(cells, movie, labels, **more)
         if labels is not None:
-            options["shapes"] = shapes.of_cells(tracks.cells)
+            options["shapes"] = select_shapes(shapes, tracks.cells)
         tracks = resolve_newborns(tracks, movie, self.weights, self.rounds, **options)
         return assign_fates(tracks, movie)
 
