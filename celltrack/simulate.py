@@ -72,8 +72,7 @@ class Population:
         return type(self)(*(values[rows] for values in vars(self).values()))
 
     def __add__(self, other):
-        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
-        return type(self)(*(np.concatenate(pair) for pair in pairs))
+        return type(self)(*(np.concatenate([x, vars(other)[k]]) for k, x in vars(self).items()))
 
 # %% ../nbs/02_simulate.ipynb #c014
 #| code-fold: true
@@ -108,11 +107,10 @@ def newborn(n, ident, options, d, rng):
     traits = np.exp([0.12, 0.3, 0.5] * rng.standard_normal((n, 3)))
     age = -np.log2(1 - rng.random(n) / 2) * (cycle - MITOSIS)  # density 2**-age
     traits[:, 2] *= np.exp(-0.25)  # a mean square pace of 1
-    velocity = options.speed / d**0.5 * traits[:, 2:] * rng.standard_normal((n, d))
     return Population(
         ident=ident + np.arange(n),
         position=np.zeros((n, d)),
-        velocity=velocity,
+        velocity=options.speed / d**0.5 * traits[:, 2:] * rng.standard_normal((n, d)),
         rotation=orthonormal(rng.standard_normal((n, d, d))),
         age=age,
         cycle=cycle,
@@ -209,9 +207,8 @@ def divide(cells, options, next_ident, rng):
     mother, rest = cells.take(np.flatnonzero(due)), cells.take(np.flatnonzero(~due))
     n, d = mother.position.shape
     uneven = 0.08 * rng.standard_normal(n).clip(-2, 2)  # what one daughter gets, the other lacks
-    arm = 0.55 * semi_axes(mother, options)[:, 0]
-    if options.leap:
-        arm = arm + options.leap * options.radius * rng.uniform(0.5, 1.5, n)
+    jump = options.leap and options.leap * options.radius * rng.uniform(0.5, 1.5, n)
+    arm = 0.55 * semi_axes(mother, options)[:, 0] + jump
     axis = mother.rotation[:, 0]
     for sign in (1, -1):
         child = newborn(n, next_ident, options, d, rng)

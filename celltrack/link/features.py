@@ -363,6 +363,20 @@ def step_cost(
     return distance + change + 0.5 * (lag - 1) + late * ((lag > 1) & goes_on[src])
 
 # %% ../../nbs/50_link.features.ipynb #c046
+PAIR_FEATURES = (  # of a link and its best sister
+    Feature("has sister", "flag"),
+    Feature("midpoint distance", "length", True),
+    Feature("area sum", "size"),
+    Feature("area ratio", "size"),
+    Feature("sister distance", "length", True),
+    Feature("joint box IoU", "overlap"),
+    Feature("sister's rival", "length", True),
+    Feature("sister angle", "ratio"),
+    Feature("sister intensity", "intensity"),
+    Feature("sister axis ratio", "shape"),
+)
+
+# %% ../../nbs/50_link.features.ipynb #c047
 EDGE_FEATURES = (
     Feature("distance", "length", True),
     Feature("distance²", "area", True),
@@ -384,29 +398,19 @@ EDGE_FEATURES = (
     Feature("frames after later", "history"),
     Feature("frames after earlier", "history"),
     Feature("lag", "time"),
-    Feature(
-        "rival mother", "length", True
-    ),  # how much nearer the best other one is (negative: farther)
+    # how much nearer the best other one is (negative: farther)
+    Feature("rival mother", "length", True),
     Feature("rival daughter", "length", True),
     Feature("mutual", "flag"),
     Feature("cost", "cost"),
-    Feature("has sister", "flag"),
-    Feature("midpoint distance", "length", True),
-    Feature("area sum", "size"),
-    Feature("area ratio", "size"),
-    Feature("sister distance", "length", True),
-    Feature("joint box IoU", "overlap"),
-    Feature("sister's rival", "length", True),
-    Feature("sister angle", "ratio"),
-    Feature("sister intensity", "intensity"),
-    Feature("sister axis ratio", "shape"),
+    *PAIR_FEATURES,
     Feature("rival mother's mask", "mask"),  # how much more of the mask the best other one shares
     Feature("rival daughter's mask", "mask"),
     *MASK_FEATURES,
     *FAMILY_FEATURES,
 )
 
-# %% ../../nbs/50_link.features.ipynb #c047
+# %% ../../nbs/50_link.features.ipynb #c048
 def edge_features(detections, links, mutual, nodes, pairs, moved, masks):  # of the functions above
     "Return {name: (m,)}: what is known of each link."
     src, dst, lag = links.src, links.dst, links.lag
@@ -445,7 +449,7 @@ def edge_features(detections, links, mutual, nodes, pairs, moved, masks):  # of 
         **mask_features(masks, len(src), dst * code + lag, src * code + lag),
     }
 
-# %% ../../nbs/50_link.features.ipynb #c048
+# %% ../../nbs/50_link.features.ipynb #c049
 def mask_features(masks, n, same_daughter, same_mother):  # MaskPairs or None, links, groups (n,)
     "Return the columns about masks; NaN without any."
     rivals = {"rival mother's mask": same_daughter, "rival daughter's mask": same_mother}
@@ -465,7 +469,7 @@ def overlap_features(earlier, later):  # boxes (m, 3·d)
         "share of earlier box": common / box_volume(earlier),
     }
 
-# %% ../../nbs/50_link.features.ipynb #c056
+# %% ../../nbs/50_link.features.ipynb #c057
 EMBEDDING_FEATURE = Feature("embedding cosine", "appearance")
 
 
@@ -496,7 +500,7 @@ def embedding_cosine(embeddings, links):  # unit rows (n, d), Candidates
     "Return (m,) the cosine of the embeddings of both cells of each link."
     return np.einsum("md,md->m", embeddings[links.src], embeddings[links.dst])
 
-# %% ../../nbs/50_link.features.ipynb #c060
+# %% ../../nbs/50_link.features.ipynb #c061
 class Described(NamedTuple):
     "Candidates and what is known of them."
 
@@ -521,7 +525,7 @@ class Described(NamedTuple):
         table = pd.DataFrame(self.edges, columns=names)
         return pd.concat([*ends, table], axis=1)
 
-# %% ../../nbs/50_link.features.ipynb #c062
+# %% ../../nbs/50_link.features.ipynb #c063
 def link_blocks(links, most=50_000):  # Candidates
     "Return rows of links, about `most` at a time; those from one frame are together."
     frame = links.frame[links.src]
@@ -536,7 +540,7 @@ def of_links(links, mutual, rows):  # Candidates, their MutualLinks
     known = mutual._replace(mutual=mutual.mutual[rows], nearest=mutual.nearest[rows])
     return part, known
 
-# %% ../../nbs/50_link.features.ipynb #c064
+# %% ../../nbs/50_link.features.ipynb #c065
 def describe(
     cells: pd.DataFrame,  # the cells table
     links: Candidates,
@@ -570,7 +574,7 @@ def describe(
     nodes["division misfit"] = misfit
     return Described(links, stack_features(NODE_FEATURES, nodes).astype(np.float32), edges)
 
-# %% ../../nbs/50_link.features.ipynb #c083
+# %% ../../nbs/50_link.features.ipynb #c084
 def feature_scale(tables):  # arrays (n, k); NaN: not known
     "Return (mean, deviation), (k,) each, of several tables together; deviation at least .001."
     count = sum(np.isfinite(x).sum(0) for x in tables)
@@ -578,7 +582,7 @@ def feature_scale(tables):  # arrays (n, k); NaN: not known
     square = sum(np.nansum((x - mean) ** 2, 0) for x in tables) / np.maximum(count, 1)
     return mean, np.maximum(np.sqrt(square), 1e-3)
 
-# %% ../../nbs/50_link.features.ipynb #c086
+# %% ../../nbs/50_link.features.ipynb #c087
 def length_powers(features):  # Features
     "Return by which power of a length each Feature grows: 0, 1, or 2 for an area."
     kinds = {"length": 1.0, "area": 2.0}

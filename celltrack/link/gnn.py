@@ -97,6 +97,8 @@ class MessagePassing(nn.Module):
 class ScaledInputs(nn.Module):
     "Keeps mean and deviation of the features that it learned from."
 
+    edge_mean: torch.Tensor
+
     def __init__(self, nodes, edges):
         super().__init__()
         for name, k in (("node", nodes), ("edge", edges)):
@@ -245,12 +247,14 @@ class Vary(NamedTuple):
     noise: float
     scale: float
     drop: float
+    drop_masks: float
 
     def __call__(self, window, rng):
         length = float(np.exp(rng.normal(0, self.scale)))
         described = {"nodes": NODE_FEATURES, "edges": edge_columns(window.edges.shape[1])}
         known = {f.kind for features in described.values() for f in features}
-        missing = {kind for kind in DROPPED_KINDS if kind in known and rng.random() < self.drop}
+        share = dict.fromkeys(DROPPED_KINDS, self.drop) | {"mask": self.drop_masks}
+        missing = {kind for kind in share if kind in known and rng.random() < share[kind]}
         new = {}
         for k, (name, features) in enumerate(described.items()):
             x = getattr(window, name).numpy()
@@ -273,6 +277,7 @@ class WindowSampler:
         noise: float = 0.3,  # on every number, in deviations
         scale: float = 0.25,  # of all lengths: deviation of the logarithm
         drop: float = 0.15,  # share of windows in which a kind of feature is missing
+        drop_masks: float = 0.3,  # the same of masks, which not everybody has
         seed: int = 0,
     ):
         slicers = [[WindowSlicer(x) for x in examples if len(x.is_true)] for examples in movies]
@@ -285,7 +290,7 @@ class WindowSampler:
         described = [x.described for examples in movies for x in examples]
         tables = [d.nodes for d in described], [d.edges for d in described]
         means, deviations = zip(*map(feature_scale, tables), strict=True)
-        self.vary = Vary(means, deviations, noise, scale, drop)
+        self.vary = Vary(means, deviations, noise, scale, drop, drop_masks)
 
     def __call__(self, step):
         "Return the batch of a step: the same step gives the same windows."
@@ -508,7 +513,8 @@ def train_gnn(options):  # a TrainGnn
     for cells, links, movie, labels in real:
         last = int(cells.frame.max()) + 1 if len(cells) else 0
         middle = round(last * (1 - options.held))
-        movies.append(augmented_examples(*cut_frames(cells, links, 0, middle), movie[:middle], labels[:middle]))
+        first_part = cut_frames(cells, links, 0, middle)
+        movies.append(augmented_examples(*first_part, movie[:middle], labels[:middle]))
         if options.held:
             last_part = cut_frames(cells, links, middle, last)
             held_out += augmented_examples(*last_part, movie[middle:last], labels[middle:last])[:2]

@@ -257,7 +257,7 @@ def with_errors(cells, links, rng, labels=None, lost=0.05, invented=0.02):
         labels = labels.like(PastedCopies(labels, models[free], copies[free]))
     return pd.concat([cells, copies[free]], ignore_index=True), links, labels
 
-
+# %% ../../nbs/52_link.graph.ipynb #c049
 class PastedCopies:
     "Frames of label images in which copies of cells are pasted on background."
 
@@ -280,7 +280,7 @@ class PastedCopies:
             image[place] = np.where(image[place] == 0, copy.label, image[place])
         return image
 
-
+# %% ../../nbs/52_link.graph.ipynb #c050
 def moved_at_random(cells, copies, rng):
     "Return the copies, with their boxes, anywhere between the outermost cells."
     axes = [a for a in "zyx" if a in cells]
@@ -292,7 +292,7 @@ def moved_at_random(cells, copies, rng):
             copies[column] = copies[column] + shift[:, k]
     return copies
 
-# %% ../../nbs/52_link.graph.ipynb #c051
+# %% ../../nbs/52_link.graph.ipynb #c053
 def read_links(path, labels=None, **reading):  # 01 or a name; folder of masks beside it
     "Return (cells, true links, movie, labels) of a movie with its truth beside it."
     sequence = open_sequence(path, labels, **reading)
@@ -329,7 +329,7 @@ def simulated_links(seed, frames=40, side=300):
     "Return (cells, true links, movie, labels) of a `varied_movie`."
     return measured_links(*varied_movie(seed, frames, side))
 
-# %% ../../nbs/52_link.graph.ipynb #c054
+# %% ../../nbs/52_link.graph.ipynb #c056
 #| code-fold: false
 class Example(NamedTuple):
     "A movie described, and what is true of it."
@@ -339,7 +339,7 @@ class Example(NamedTuple):
     has_mother: np.ndarray  # (n,) bool: the cell has a mother among its candidates
     daughters: np.ndarray  # (n,) 0, 1 or 2 daughters among the candidates
 
-# %% ../../nbs/52_link.graph.ipynb #c055
+# %% ../../nbs/52_link.graph.ipynb #c057
 #| code-fold: false
 def make_example(
     cells: pd.DataFrame,  # the cells table
@@ -359,7 +359,7 @@ def make_example(
     daughters = np.bincount(src[is_true], minlength=len(cells)).clip(max=2)
     return Example(described, is_true, has_mother, daughters)
 
-# %% ../../nbs/52_link.graph.ipynb #c059
+# %% ../../nbs/52_link.graph.ipynb #c061
 def augmented_examples(
     cells: pd.DataFrame,
     links: tuple[np.ndarray, np.ndarray],  # true (src, dst)

@@ -27,15 +27,15 @@ from celltrack.detections import (
 from ..learn.store import load_arrays
 from ..movie import Movie, check_number
 from celltrack.shapes import (
-    FAMILY_FEATURES,
+    DAUGHTER_FEATURES,
     MASK_FEATURES,
     Shapes,
-    family_columns,
-    mask_pairs,
+    known_columns,
+    known_family,
     overlap_table,
-    pair_columns,
     read_shapes,
-    unknown_columns,
+    select_shapes,
+    shared_iou,
 )
 from ..simulate import simulate_movie
 from .nearest import Linker
@@ -44,7 +44,7 @@ from ..tracks import Tracks, check_cells, from_links
 
 # %% auto #0
 __all__ = ['DIVISION_FEATURES', 'HYPOTHESIS_KINDS', 'NETWORK_ARRAYS', 'Hypotheses', 'find_hypotheses', 'choice_probabilities',
-           'shipped_weights', 'utilities', 'MaskSort', 'vars_of', 'Divide']
+           'shipped_weights', 'utilities', 'Divide']
 
 # %% ../../nbs/43_track.divide.ipynb #c016
 #| code-fold: false
@@ -137,9 +137,7 @@ DIVISION_FEATURES = (
     Feature("area imbalance now", "size"),
     Feature("missing rate", "rate"),
     Feature("isolated rate", "rate"),
-    *MASK_FEATURES,
-    *(Feature("sister " + feature.name, "mask") for feature in MASK_FEATURES),
-    *FAMILY_FEATURES,
+    *DAUGHTER_FEATURES,
 )
 
 # %% ../../nbs/43_track.divide.ipynb #c027
@@ -222,7 +220,7 @@ def sister_in_frame(context, sister, newborn):
 
 
 def division_features(context, mother, newborn, movie, shapes=None):  # TrackContext, positions, …
-    "Return (n, 27), as in DIVISION_FEATURES: what is known of newborns as children of mothers."
+    "Return (n, 58), as in DIVISION_FEATURES: what is known of newborns as children of mothers."
     sister = context.after[mother]
     now = sister_in_frame(context, sister, newborn)
     family = context, mother, sister, newborn
@@ -234,25 +232,9 @@ def division_features(context, mother, newborn, movie, shapes=None):  # TrackCon
         "spread now": context.distance(now, newborn) / context.median_size[mother],
         "area imbalance now": abs(np.log(context.area[now] / context.area[newborn])),
         **movie_rates(movie, len(mother)),
-        **family_masks(shapes, context.row[mother], context.row[sister], context.row[newborn]),
+        **known_family(shapes, context.row[mother], context.row[sister], context.row[newborn]),
     }
     return stack_features(DIVISION_FEATURES, columns)
-
-
-def family_masks(shapes, mother, sister, newborn):  # Shapes or None, rows of the cells table
-    "Return the columns that compare the masks of mother and daughters; NaN without any."
-    if shapes is None:
-        return unknown_columns(DIVISION_FEATURES[-31:], len(mother))
-    one, two = (mask_pairs(shapes, mother, daughter) for daughter in (newborn, sister))
-    of_sister = {"sister " + name: column for name, column in pair_columns(two).items()}
-    return pair_columns(one) | of_sister | family_columns(one, two)
-
-
-def lost_masks(shapes, ended, newborn):
-    "Return the columns that compare the mask of a lost cell and of a newborn."
-    if shapes is None:
-        return unknown_columns(MASK_FEATURES, len(ended))
-    return pair_columns(mask_pairs(shapes, ended, newborn))
 
 # %% ../../nbs/43_track.divide.ipynb #c034
 GAP_FEATURES = (
@@ -275,7 +257,7 @@ GAP_FEATURES = (
 
 # %% ../../nbs/43_track.divide.ipynb #c035
 def gap_features(context, ended, newborn, movie, shapes=None):  # TrackContext, positions, …
-    "Return (n, 14), as in GAP_FEATURES: what is known of each newborn as a lost cell."
+    "Return (n, 27), as in GAP_FEATURES: what is known of each newborn as a lost cell."
     late = context.frame[newborn] - context.frame[ended] - 1
     distance = context.distance(ended, newborn) / context.median_size[ended]
     growth = np.log(context.area[newborn] / context.median_area[ended])
@@ -294,7 +276,7 @@ def gap_features(context, ended, newborn, movie, shapes=None):  # TrackContext, 
         "frames behind": np.log1p(context.since_start[ended]),
         "intensity change": abs(rank[newborn] - rank[ended]),
         **movie_rates(movie, len(ended)),
-        **lost_masks(shapes, context.row[ended], context.row[newborn]),
+        **known_columns(shapes, context.row[ended], context.row[newborn]),
     }
     return stack_features(GAP_FEATURES, columns)
 
@@ -526,31 +508,24 @@ def looks_dying(context, last, shrunk, changed):
 class MaskSort(Sort):
     "SORT that also knows how much of their masks cells of neighbouring frames share."
 
-    weight = 2.0
+    weight = 2.0  # of the IoU of masks, against a closeness from 0 to 1
 
     @classmethod
-    def from_sort(cls, linker, shapes):
-        found = cls(**vars_of(linker))
+    def from_sort(cls, linker, shapes):  # a Sort, Shapes of all cells
+        found = cls(**{f.name: getattr(linker, f.name) for f in fields(linker)})
         found.shapes, found.shared = shapes, overlap_table(shapes, 1, shapes.flow)
         return found
 
     def step(self, boxes, rows):
-        self.rows = rows
+        self.rows = rows  # for `match`
         return super().step(boxes, rows)
 
     def match(self, expected, boxes):
         src, dst, closeness = close_pairs(expected, boxes, self.gate)
-        last, now = self.live.past[src, -1], self.rows[dst]
-        pixels = self.shapes.pixels
-        common = self.shared.look_up(last * len(pixels) + now)
-        iou = common / np.maximum(pixels[last] + pixels[now] - common, 1)
+        iou = shared_iou(self.shapes, self.shared, self.live.past[src, -1], self.rows[dst])
         return solve_assignment(src, dst, -closeness - self.weight * iou)
 
-
-def vars_of(linker):
-    return {f.name: getattr(linker, f.name) for f in fields(linker)}
-
-
+# %% ../../nbs/43_track.divide.ipynb #c071
 @dataclass
 class Divide:
     """Linker: `linker`, then gaps closed and mothers found, then fates.
@@ -591,7 +566,7 @@ class Divide:
         tracks = resolve_newborns(tracks, movie, self.weights, self.rounds, **options)
         return assign_fates(tracks, movie)
 
-# %% ../../nbs/43_track.divide.ipynb #c099
+# %% ../../nbs/43_track.divide.ipynb #c100
 #| code-fold: false
 TEMPERATURE = 0.7  # of the probabilities that are reported: chapter 47
 
