@@ -102,7 +102,7 @@ def movies():
 # ------------------------------------------------------------------ what is learned
 def division_examples(name):
     "Return the examples that the classifier of divisions learns from, of one movie."
-    case = divide.simulated(int(name.split()[1])) if "simulated" in name else divide.real(name)
+    case = divide.case_of(name)
     return [(found, right) for found, right in divide.examples(case) if len(right)]
 
 
