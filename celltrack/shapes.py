@@ -487,7 +487,7 @@ def unknown_columns(features, n):  # Features, number of rows
     "Return {name: (n,)} of NaN: what is known of masks where there are none."
     return {feature.name: np.full(n, np.nan) for feature in features}
 
-
+# %% ../nbs/28_shapes.ipynb #c057
 DAUGHTER_FEATURES = (  # of a mother and two daughters: either one, and both
     *MASK_FEATURES,
     *(Feature("sister " + feature.name, "mask") for feature in MASK_FEATURES),
@@ -500,6 +500,15 @@ def shared_iou(shapes, table, i, j):  # an OverlapTable of the Shapes; rows
     pixels = shapes.pixels
     common = table.look_up(i * len(pixels) + j)
     return common / np.maximum(pixels[i] + pixels[j] - common, 1)
+
+
+def lies_on_one(pairs, possible, least=0.1):  # MaskPairs, bool (m,)
+    "Return (n,) whether each cell covers a part of a moved earlier one, of the possible pairs."
+    pixels = pairs.shapes.pixels
+    share = np.where(possible, pairs.moved / np.maximum(pixels[pairs.dst], 1), 0)
+    best = np.zeros(len(pixels))
+    np.maximum.at(best, pairs.dst, share)
+    return best >= least
 
 
 def known_columns(shapes, src, dst):  # Shapes or None, rows of the cells table

@@ -31,6 +31,7 @@ from celltrack.shapes import (
     MASK_FEATURES,
     collective_flow,
     family_columns,
+    lies_on_one,
     mask_pairs,
     pair_columns,
     read_shapes,
@@ -284,8 +285,6 @@ NO_SISTER = {
     "sister angle": 1.0,  # cosine; -1: on opposite sides
     "sister intensity": 0.5,  # difference of ranks
     "sister axis ratio": 0.5,  # difference
-}
-NO_SISTER_MASK = {
     "joint share of mother": 0.0,
     "joint mask IoU": 0.0,
     "sister end distance": 3.0,
@@ -336,9 +335,7 @@ def sister_features(detections, links, pairs, rival, size, masks=None):  # (m,) 
     }
     if masks is not None:
         found |= {name: column[best] for name, column in family.items()}
-    columns = {name: np.full(len(links.src), fill) for name, fill in NO_SISTER.items()}
-    if masks is not None:
-        columns |= {name: np.full(len(links.src), fill) for name, fill in NO_SISTER_MASK.items()}
+    columns = {name: np.full(len(links.src), NO_SISTER[name]) for name in found}
     for name, column in columns.items():
         column[one] = found[name]
     return unknown_columns(FAMILY_FEATURES, len(links.src)) | columns
@@ -450,6 +447,9 @@ def edge_features(detections, links, mutual, nodes, pairs, moved, masks):  # of 
     }
 
 # %% ../../nbs/50_link.features.ipynb #c049
+IS_MASK = np.flatnonzero([feature.kind == "mask" for feature in EDGE_FEATURES])
+
+# %% ../../nbs/50_link.features.ipynb #c050
 def mask_features(masks, n, same_daughter, same_mother):  # MaskPairs or None, links, groups (n,)
     "Return the columns about masks; NaN without any."
     rivals = {"rival mother's mask": same_daughter, "rival daughter's mask": same_mother}
@@ -469,7 +469,7 @@ def overlap_features(earlier, later):  # boxes (m, 3·d)
         "share of earlier box": common / box_volume(earlier),
     }
 
-# %% ../../nbs/50_link.features.ipynb #c057
+# %% ../../nbs/50_link.features.ipynb #c058
 EMBEDDING_FEATURE = Feature("embedding cosine", "appearance")
 
 
@@ -500,7 +500,7 @@ def embedding_cosine(embeddings, links):  # unit rows (n, d), Candidates
     "Return (m,) the cosine of the embeddings of both cells of each link."
     return np.einsum("md,md->m", embeddings[links.src], embeddings[links.dst])
 
-# %% ../../nbs/50_link.features.ipynb #c061
+# %% ../../nbs/50_link.features.ipynb #c062
 class Described(NamedTuple):
     "Candidates and what is known of them."
 
@@ -525,7 +525,7 @@ class Described(NamedTuple):
         table = pd.DataFrame(self.edges, columns=names)
         return pd.concat([*ends, table], axis=1)
 
-# %% ../../nbs/50_link.features.ipynb #c063
+# %% ../../nbs/50_link.features.ipynb #c064
 def link_blocks(links, most=50_000):  # Candidates
     "Return rows of links, about `most` at a time; those from one frame are together."
     frame = links.frame[links.src]
@@ -540,7 +540,7 @@ def of_links(links, mutual, rows):  # Candidates, their MutualLinks
     known = mutual._replace(mutual=mutual.mutual[rows], nearest=mutual.nearest[rows])
     return part, known
 
-# %% ../../nbs/50_link.features.ipynb #c065
+# %% ../../nbs/50_link.features.ipynb #c066
 def describe(
     cells: pd.DataFrame,  # the cells table
     links: Candidates,
@@ -572,9 +572,13 @@ def describe(
             edges[rows, width] = embedding_cosine(embeddings, part)
         misfit = np.minimum(misfit, division_misfit(detections, part, pairs))
     nodes["division misfit"] = misfit
+    if masks is not None:
+        possible = (links.lag == 1) | (nodes["mutual ahead"][links.src] == 0)
+        jumped = ~lies_on_one(masks, possible)
+        edges[np.ix_(jumped[links.dst], IS_MASK)] = np.nan
     return Described(links, stack_features(NODE_FEATURES, nodes).astype(np.float32), edges)
 
-# %% ../../nbs/50_link.features.ipynb #c084
+# %% ../../nbs/50_link.features.ipynb #c085
 def feature_scale(tables):  # arrays (n, k); NaN: not known
     "Return (mean, deviation), (k,) each, of several tables together; deviation at least .001."
     count = sum(np.isfinite(x).sum(0) for x in tables)
@@ -582,7 +586,7 @@ def feature_scale(tables):  # arrays (n, k); NaN: not known
     square = sum(np.nansum((x - mean) ** 2, 0) for x in tables) / np.maximum(count, 1)
     return mean, np.maximum(np.sqrt(square), 1e-3)
 
-# %% ../../nbs/50_link.features.ipynb #c087
+# %% ../../nbs/50_link.features.ipynb #c088
 def length_powers(features):  # Features
     "Return by which power of a length each Feature grows: 0, 1, or 2 for an area."
     kinds = {"length": 1.0, "area": 2.0}
