@@ -274,7 +274,7 @@ def event_counts(found, example, n_links):
 def linked(test, found):
     "Return the Tracks of the cheapest lineage of LinkProbabilities."
     costs = probability_costs(found, test.example.described.links)
-    return Solver(lambda cells, movie, labels: costs).link(test.case.cells, test.case.movie)
+    return Solver(lambda cells, movie: costs).link(test.case.cells, test.case.movie)
 
 
 PANEL = ["LNK", "BIO", "IDF1", "HOTA", "division F1", "division TP", "division FP", "division FN"]

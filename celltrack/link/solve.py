@@ -455,7 +455,7 @@ class Solver:
     cost, bound, gap, status and `uncertain_links`, a table of all cells, the least certain first.
     """
 
-    costs: Callable[..., Costs] = distance_costs  # of (cells, movie, labels)
+    costs: Callable[..., Costs] = distance_costs  # of (cells, movie), and labels where given
     how: str = "optimum"
     window_links: int = 150_000  # links per window
     time_limit: float = 60.0  # seconds per window
@@ -471,7 +471,8 @@ class Solver:
     ) -> Tracks:
         "Return the Tracks of a cells table."
         cells = check_cells(cells)
-        costs = self.costs(cells, movie, labels)
+        masks = {} if labels is None else {"labels": labels}
+        costs = self.costs(cells, movie, **masks)
         solution = self.solve(costs)
         src, dst = costs.src[solution.chosen], costs.dst[solution.chosen]
         tracks = from_links(cells, src, dst, labels, movie=movie)
