@@ -1018,7 +1018,7 @@ WORDS_OF = {  # command: the words that make it quick
     "check": "{box}/01_GT",
     "convert": "{box}/01 --out {out}",
     "simulate": "--frames 2 --size 48 --cells 3 --out {out}",
-    "train-unet": "{box}/01 --gap 1 --simulated 0 --size 32 --steps 1 --crops 1 --out {out}",
+    "train-unet": "{box}/01 --gap 1 --simulated 0 --size 64 --steps 1 --crops 1 --out {out}",
     "train-reid": "{box}/01 --gap 1 --width 4 --steps 1 --identities 2 --each 2 --out {out}",
     "train-gnn": "{box}/01 --simulated 0 --width 4 --depth 1 --steps 1 --out {out}",
     "tune": "sort {box}/01 --trials 1 --out {out}",

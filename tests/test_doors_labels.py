@@ -435,7 +435,7 @@ DOORS = {
     "tune": "tune sort {lab}/01 --labels {labels} --trials 1 --out {out}",
     "compare": "compare {lab}/01_GT --labels {labels} --trackers nearest --out {out}/table.csv",
     "train-unet": "train-unet {lab}/01 --labels {labels} --simulated 0 --steps 1 "
-    "--crops 1 --size 32 --diameter 12 --gap 0 --out {out}",
+    "--crops 1 --size 64 --diameter 12 --gap 0 --out {out}",
     "train-reid": "train-reid {lab}/01 --labels {labels} --gap 1 --held 0.4 --width 4 "
     "--identities 2 --each 2 --steps 1 --out {out}",
     "train-gnn": "train-gnn {lab}/01 --labels {labels} --simulated 0 --width 4 --depth 1 "

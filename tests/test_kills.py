@@ -40,7 +40,7 @@ COMMANDS = {
     "tune": "tune sort 01 --trials 3 --out out",
     "tune-grid": "tune sort-template 01 --grid --trials 2 --out out",
     "tune-network": "tune appearance 01 --trials 2 --steps 2 --held 0.4 --out out",
-    "train-unet": "train-unet 01 --gap 1 --simulated 0 --size 32 --crops 1 --steps 2 --every 1 "
+    "train-unet": "train-unet 01 --gap 1 --simulated 0 --size 64 --crops 1 --steps 2 --every 1 "
     "--out out",
     "train-reid": "train-reid 01 --gap 1 --held 0.4 --width 4 --identities 2 --each 2 --steps 2 "
     "--every 1 --out out",

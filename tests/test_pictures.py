@@ -272,7 +272,7 @@ def test_the_command(tmp_path, capsys):
     torch.manual_seed(0)
     save_model(UNet(widths=(4, 8)), start)
     data = [str(tmp_path / "lab/01"), str(folder), str(tmp_path / "more")]
-    options = f"--gap 1 --simulated 0 --crops 1 --size 32 --steps 2 --start {start}".split()
+    options = f"--gap 1 --simulated 0 --crops 1 --size 64 --steps 2 --start {start}".split()
     run = tmp_path / "run"
     words = ["train-unet", *data, "--out", str(run), *options]
     capsys.readouterr()

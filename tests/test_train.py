@@ -216,7 +216,7 @@ def test_the_command_trains_goes_on_and_serves_the_others(tmp_path, capsys):
     movie, run = tmp_path / "lab" / "01", tmp_path / "run"
     small = "--frames 8 --size 96 --cells 8".split()
     assert main(["simulate", *small, "--out", str(movie.parent)]) == 0
-    options = "--gap 1 --simulated 0 --size 32 --every 1".split()
+    options = "--gap 1 --simulated 0 --size 64 --every 1".split()
     words = ["train-unet", str(movie), "--out", str(run), *options]
     assert main([*words, "--steps", "2"]) == 0
     assert {p.name for p in run.iterdir()} == FILES

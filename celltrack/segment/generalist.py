@@ -428,10 +428,10 @@ def train_segmenter(
     "Train the network of these options, or go on; return the Fabric that it was trained with."
     torch.manual_seed(options.seed)
     model, fabric = model_of(options), options.open_fabric()
-    check_size(model, options.size)
     groups = [([source], options.crops) for source in learn]
     if options.batch:
         groups = [(learn, options.batch)]
+    check_size(model, options.size, sum(count for _, count in groups) + options.simulated)
     if options.simulated:
         groups.append((simulated_sources(), options.simulated))
     augment = Augment() if options.augment else Augment.none()
@@ -452,12 +452,15 @@ def train_segmenter(
 
 # %% ../../nbs/37_segment.generalist.ipynb #c051
 #| code-fold: true
-def check_size(model: Any, size: int) -> None:
+def check_size(model: Any, size: int, crops: int) -> None:  # crops in a batch
     "Raise `InputError` for a size of crops that the output of a network cannot have."
     fits = [n for n in range(max(size - 15, 1), size + 16) if model.size(n) - 2 * model.margin == n]
     if size not in fits:
         near = " or ".join(map(str, fits))
         raise InputError(f"--size {size}: the network draws no crops of this size. Give {near}")
+    if not model.margin and crops * (size // model.multiple) ** 2 < 2:
+        found = f"--size {size}: a batch of one pixel at the network's coarsest level"
+        raise InputError(f"{found}. Give --size {2 * size}, or more --crops")
 
 
 def check_options(options: TrainUnet) -> None:
