@@ -252,7 +252,9 @@ class OneDevice:
 
     def setup(self, model: nn.Module, optimizer: Any) -> tuple[nn.Module, Any]:
         "Return network and optimizer, on the device."
-        return model.to(self.device).to(memory_format=torch.channels_last), optimizer
+        if self.device.type == "cuda":  # CPUs are not faster with it, and some fail on 4 channels
+            model = model.to(memory_format=torch.channels_last)
+        return model.to(self.device), optimizer
 
     def to_device(self, batch: Sequence) -> list:
         "Return the parts of a batch, on the device."
