@@ -32,7 +32,7 @@ SECTIONS = (2, 5)
 EXERCISES = (3, 5)
 ASSERTIONS = (8, 1000)
 NOTEBOOK_KB = 900
-ALL_KB = 12_000  # of 50 chapters with all other notebooks; of more chapters in proportion
+ALL_KB = 12_000
 PUBLIC_NAMES = 250  # of all modules together
 CLOSING = ["Putting it together", "Summary", "Exercises", "References"]
 LEFT_OUT = {
@@ -834,10 +834,9 @@ def index_maps_chapters(repo):
 
 
 def notebooks_fit(repo):
-    "All notebooks together stay under 12 MB for 50 chapters, 240 KB more for each further one."
+    "All notebooks together stay under 12 MB."
     total = sum(nb.size for nb in repo.notebooks) // 1000
-    most = ALL_KB * max(len(repo.chapters), 50) // 50
-    return [f"nbs: {total} KB in all; at most {most}"] if total > most else []
+    return [f"nbs: {total} KB in all; at most {ALL_KB}"] if total > ALL_KB else []
 
 
 def no_private_paths(repo):
