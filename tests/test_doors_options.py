@@ -693,12 +693,15 @@ def test_crops_of_a_size_that_the_network_cannot_draw():
     from celltrack.segment.generalist import check_size
     from celltrack.segment.unet import UNet, UNet2015
 
-    check_size(UNet(), 128)
-    check_size(UNet2015(outputs=3, width=2), 132)
+    check_size(UNet(), 128, 2)
+    check_size(UNet2015(outputs=3, width=2), 132, 1)
     with pytest.raises(InputError, match="--size 17: .* Give 16 or 32"):
-        check_size(UNet(), 17)
+        check_size(UNet(), 17, 2)
     with pytest.raises(InputError, match="--size 128: .* Give 116 or 132"):
-        check_size(UNet2015(outputs=3, width=2), 128)
+        check_size(UNet2015(outputs=3, width=2), 128, 2)
+    with pytest.raises(InputError, match="--size 16: .* Give --size 32, or more --crops"):
+        check_size(UNet(), 16, 1)
+    check_size(UNet(), 16, 2)
 
 
 @pytest.mark.parametrize("option", ["--csv", "--gallery"])

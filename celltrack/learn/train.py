@@ -248,13 +248,12 @@ class OneDevice:
         precision: str = "32",  # or bf16
     ):
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.layout = torch.channels_last if self.device.type == "cuda" else torch.preserve_format
         self.half = precision == "bf16"
 
     def setup(self, model: nn.Module, optimizer: Any) -> tuple[nn.Module, Any]:
-        "Return network and optimizer, on the device."
-        if self.device.type == "cuda":  # CPUs are not faster with it, and some fail on 4 channels
-            model = model.to(memory_format=torch.channels_last)
-        return model.to(self.device), optimizer
+        "Return network and optimizer, on the device (channels last on GPUs: some CPUs fail on it)."
+        return model.to(self.device, memory_format=self.layout), optimizer
 
     def to_device(self, batch: Sequence) -> list:
         "Return the parts of a batch, on the device."
