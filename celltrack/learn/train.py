@@ -253,7 +253,7 @@ class OneDevice:
 
     def setup(self, model: nn.Module, optimizer: Any) -> tuple[nn.Module, Any]:
         "Return network and optimizer, on the device (channels last on GPUs: some CPUs fail on it)."
-        return model.to(self.device, memory_format=self.layout), optimizer
+        return model.to(memory_format=self.layout).to(self.device), optimizer
 
     def to_device(self, batch: Sequence) -> list:
         "Return the parts of a batch, on the device."
