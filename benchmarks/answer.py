@@ -9,13 +9,12 @@ clean and damaged with several seeds. What is learned has not seen the movie in 
 and classifiers learn from the other three and from simulated movies. Each result is kept in
 build/answer, so a killed run goes on; remove build/answer/rows to begin anew. --movies, --only:
 those with one of these words in their name, --skip: trackers without them. The table holds what is
-in build/answer.
+in build/answer; rows that are not there stay as they are.
 """
 
 import argparse
 import json
 import os
-import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,25 +27,25 @@ import numpy as np
 import pandas as pd
 
 import divide
+import gnn
 import variants
 from celltrack.cases import Case, damaged, rivals
 from celltrack.compare import death_outcomes, division_outcomes
 from celltrack.link.features import embedding_cosine
 from celltrack.link.gnn import predict_links
 from celltrack.link.graph import make_example
-from celltrack.link.solve import Solver, probability_costs
+from celltrack.link.solve import GnnCosts, Solver, probability_costs
 from celltrack.movie import atomic
 from celltrack.pipeline import open_tracker
 from celltrack.score.panel import score_tracks
 from celltrack.simulate import simulate_movie
-from celltrack.track.choice import learn_weights
 from celltrack.track.deepsort import DeepSort
 from celltrack.track.divide import Divide
 from celltrack.track.reid import Embedder
 from celltrack.track.sort import Sort
 from celltrack.tracks import Tracks
 from reid import Together, held_out_embedder
-from tables import ROOT, TOLERANCES, run_record, write_table
+from tables import ROOT, TABLES, TOLERANCES, run_record, write_table
 
 KEPT = ROOT / "build" / "answer"
 SEEDS = 5  # of the damage, of each real movie
@@ -58,18 +57,6 @@ DEATHS = {  # kind of simulated movie in which cells die: options of `simulate_m
     "half burst, others shrink and recover": {"lysis": 0.5, "shrinking": 0.01},
 }
 SIMULATED = 4  # movies of each kind, each clean and damaged once
-
-
-def kept(name, make):
-    "Return what `make` gives, from build/answer if it was made before."
-    path = KEPT / f"{name}.pickle"
-    if path.exists():
-        return pickle.loads(path.read_bytes())
-    value = make()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as new:
-        new.write_bytes(pickle.dumps(value))
-    return value
 
 
 # ------------------------------------------------------------------ movies
@@ -100,30 +87,11 @@ def movies():
 
 
 # ------------------------------------------------------------------ what is learned
-def division_examples(name):
-    "Return the examples that the classifier of divisions learns from, of one movie."
-    case = divide.simulated(int(name.split()[1])) if "simulated" in name else divide.real(name)
-    return [(found, right) for found, right in divide.examples(case) if len(right)]
-
-
 def division_weights(movie):
     "Return the weights of a classifier of divisions that never saw a movie."
     if movie not in TOLERANCES:  # other simulated movies than those that it learned from
         return None
-    names = [f"simulated {k}" for k in range(divide.SIMULATED)]
-    names += [name for name in TOLERANCES if name != movie]
-
-    def learn():
-        examples = [kept(f"examples {n}", partial(division_examples, n)) for n in names]
-        return learn_weights(
-            sum(examples, []),
-            divide.HIDDEN,
-            divide.STEPS,
-            decay=divide.DECAY,
-            seeds=divide.SEEDS,
-        )
-
-    return kept(f"classifier without {movie}", learn)
+    return divide.learn(ROOT / "build" / "divide", movie)
 
 
 EMBEDDERS = {  # name: kind of embedder in reid.py
@@ -236,6 +204,19 @@ def graph(depth, embedder=None):
     return link
 
 
+def divided_by_masks(setting):
+    "Return the Tracks of `sort-divide`, which sees the masks of the cells."
+    step = Divide(weights=division_weights(setting.movie))
+    return step.link(setting.case.cells, setting.case.movie, setting.case.labels)
+
+
+def graph_by_masks(setting):
+    "Return the Tracks of `gnn-divide`, which sees the masks of the cells."
+    tracker = Solver(GnnCosts(gnn.net_without(unseen(setting.movie))))
+    step = Divide(tracker, division_weights(setting.movie))
+    return step.link(setting.case.cells, setting.case.movie, setting.case.labels)
+
+
 GRAPH_EMBEDDERS = ("pixels", "contrastive")  # with which variants.py trains networks of links
 
 
@@ -261,6 +242,8 @@ LINKERS = {
     "graph, depth 0": graph(0),
     "graph, depth 2": graph(2),
     **{f"graph, depth {d}, {name}": graph(d, name) for d in (0, 2) for name in GRAPH_EMBEDDERS},
+    "SORT for cells + division, masks": divided_by_masks,
+    "graph + division, masks": graph_by_masks,
     "LapTrack": rival("LapTrack, splitting"),
     "overlap": rival("overlap, dividing"),
     "oracle": rival("oracle"),
@@ -341,6 +324,20 @@ def collected():
     return pd.DataFrame(rows).round(5), pd.DataFrame(events)
 
 
+def with_earlier(table, name):
+    """Return (table, trackers): the rows of the stored table of this name for trackers that have
+    none here are added, in the order of `movies` and LINKERS."""
+    stored = pd.read_csv(TABLES / f"{name}.csv")
+    earlier = stored[~stored.tracker.isin(table.tracker)]
+    place = {key: k for k, key in enumerate([*movies(), *LINKERS])}
+    whole = pd.concat([table, earlier]).sort_values(
+        ["movie", "detections", "seed", "tracker"],
+        key=lambda x: x.map(place) if x.name in ("movie", "tracker") else x,
+        kind="stable",
+    )
+    return whole, list(dict.fromkeys(earlier.tracker))
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -354,11 +351,15 @@ def main():
     if not options.collect:
         compute(options.movies, options.only, options.skip, options.seeds)
     scores, events = collected()
+    (scores, earlier), (events, _) = (
+        with_earlier(table, name) for table, name in ((scores, "answer"), (events, "answer_events"))
+    )
     settings = {
         "movies": list(TOLERANCES),
         "seeds of damage": SEEDS,
         "simulated": {"kinds": DEATHS, "movies of each": SIMULATED, "seeds of damage": 1},
         "trackers": list(LINKERS),
+        "rows of an earlier run": earlier,
     }
     packages = ["numpy", "scipy", "pandas", "torch", "laptrack"]
     record = run_record("answer.py", packages, settings)

@@ -14,7 +14,6 @@ What was learned and scored is kept in the cache folder, so that a run that was 
 
 import argparse
 import os
-import pickle
 import time
 from pathlib import Path
 
@@ -24,14 +23,17 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import save_file
 
+import tables
 from celltrack.cases import Case, damaged, open_case, rows_of
 from celltrack.lineage import lineage_graph
-from celltrack.link.graph import nearest_kept, varied_movie
+from celltrack.link.graph import nearest_kept, varied_bacteria, varied_movie
 from celltrack.movie import atomic
+from celltrack.shapes import read_shapes, select_shapes
 from celltrack.simulate import course_movie
 from celltrack.track.choice import learn_weights, true_hypotheses
 from celltrack.track.divide import (
     Divide,
+    MaskSort,
     MotherRule,
     choice_probabilities,
     find_hypotheses,
@@ -43,12 +45,15 @@ from celltrack.tracks import from_links
 from tables import MODALITIES, TOLERANCES, WEIGHTS, markdown_rows, run_record, write_table
 
 SIMULATED = 12  # simulated movies
-GATES = (1.0, 1.25)  # of the tracker whose errors are learned from
+RODS = 6  # simulated movies of bacteria
+WAYS = ((1.0, True), (1.25, True), (1.25, False))  # gate of the tracker; with masks or without
+MOST = 20_000  # cells of a movie that is learned from in all ways; a larger one: see `thinned`
 STRIDES = (2,)  # each second frame alone
 LEARN_SEEDS = (20, 21)  # of the damage, to learn from
 TEST_SEEDS = (0, 1, 2)  # of the damage, to test
 TEST_SIMULATED = range(12, 15)  # simulated movies that no weights have seen
-HIDDEN, STEPS, DECAY, SEEDS = 12, 400, 2.0, (0, 1)
+TEST_RODS = (100, 101)  # the same of bacteria
+HIDDEN, STEPS, DECAY, SEEDS = 12, 300, 2.0, (0, 1)
 UNSEEN, SHIPPED = "never saw this movie", "shipped"
 EDGES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # of bins
 TEMPERATURES = np.geomspace(0.4, 2.5, 85)  # among which the best is sought
@@ -62,6 +67,12 @@ def simulated(seed):
     "Return a Case with cells that differ in number, speed, crowding and cycle."
     movie, truth = varied_movie(seed)
     return Case(f"simulated {MODALITIES[seed % 3]} {seed}", movie, truth, truth.labels)
+
+
+def rods(seed):
+    "Return a Case of `varied_bacteria`."
+    movie, truth = varied_bacteria(seed)
+    return Case(f"rods {seed}", movie, truth, truth.labels)
 
 
 def subsampled(case, stride):
@@ -93,21 +104,42 @@ def subsampled(case, stride):
 def examples(case):
     """Return [(Hypotheses, right rows)] of a Case.
 
-    As it is, damaged, and subsampled, each linked with two gates, in two rounds.
+    As it is, damaged, and subsampled, each linked in all `WAYS`, in two rounds.
     """
-    found = []
     broken = [damaged(case, seed) for seed in LEARN_SEEDS]
-    for variant in (case, *broken, *(subsampled(case, stride) for stride in STRIDES)):
-        for gate in GATES:
-            tracks = Sort(gate=gate, shrink=0).link(variant.cells, variant.movie)
-            found += two_rounds(variant, tracks)
+    variants = [case, *broken, *(subsampled(case, stride) for stride in STRIDES)]
+    variants, ways = thinned(case, variants)
+    found = []
+    for variant in variants:
+        shapes = read_shapes(variant.labels, variant.cells, variant.movie)
+        for gate, masks in ways:
+            found += two_rounds(variant, gate, shapes if masks else None)
     return found
 
 
-def two_rounds(case, tracks):
+def thinned(case, variants):
+    "Return (variants, ways) to learn from: fewer of a large movie, or it would outweigh the rest."
+    return (variants, WAYS) if len(case.cells) < MOST else (variants[:2], WAYS[1:])
+
+
+def linked(case, gate, shapes):
+    "Return the Tracks that the step starts from."
+    known = {"gate": gate, "shrink": 0}
+    linker = Sort(**known) if shapes is None else MaskSort(**known, shapes=shapes)
+    return linker.link(case.cells, case.movie)
+
+
+def hypotheses_of(tracks, case, shapes):
+    "Return (Hypotheses, right rows) of the newborns of Tracks."
+    known = None if shapes is None else select_shapes(shapes, tracks.cells)
+    found = find_hypotheses(tracks, case.movie, shapes=known)
+    return found, true_hypotheses(found, tracks.cells, case.truth, case.tables)
+
+
+def two_rounds(case, gate, shapes):
     "Return the examples of newborns, then of those that are left when the right gaps are closed."
-    found = find_hypotheses(tracks, case.movie)
-    right = true_hypotheses(found, tracks.cells, case.truth, case.tables)
+    tracks = linked(case, gate, shapes)
+    found, right = hypotheses_of(tracks, case, shapes)
     first, last = len(found.divisions[0]), len(found.owner) - len(found.newborns)
     gaps = right[(right >= first) & (right < last)] - first
     gaps = gaps[np.unique(found.gaps[0][gaps], return_index=True)[1]]
@@ -119,9 +151,7 @@ def two_rounds(case, tracks):
         np.r_[dst, found.context.row[newborn]],
         movie=case.movie,
     )
-    again = find_hypotheses(closed, case.movie)
-    right_again = true_hypotheses(again, closed.cells, case.truth, case.tables)
-    return [(found, right), (again, right_again)]
+    return [(found, right), hypotheses_of(closed, case, shapes)]
 
 
 def scored(case, trackers):
@@ -148,9 +178,9 @@ def choices(case, weights):
     "Return [(utility, owner, is right)] of newborns, clean and damaged, by weights given."
     found = []
     for variant in (case, *(damaged(case, seed) for seed in TEST_SEEDS)):
-        tracks = Divide().linker.link(variant.cells, variant.movie)
-        hypotheses = find_hypotheses(tracks, variant.movie)
-        right = true_hypotheses(hypotheses, tracks.cells, variant.truth, variant.tables)
+        shapes = read_shapes(variant.labels, variant.cells, variant.movie)
+        tracks = linked(variant, Divide(weights=weights).linker.gate, shapes)
+        hypotheses, right = hypotheses_of(tracks, variant, shapes)
         rows = np.isin(np.arange(len(hypotheses.owner)), right)
         found.append((utilities(hypotheses, weights), hypotheses.owner, rows))
     return found
@@ -188,20 +218,18 @@ def calibration(found):  # {movie: what `choices` gives}
 
 def kept(cache, name, make):
     "Return what `make` gives, from the cache folder if it was made before."
-    path = cache and cache / f"{name.replace('/', ' ')}.pickle"
-    if path and path.exists():
-        return pickle.loads(path.read_bytes())
-    value = make()
-    if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic(path) as new:
-            new.write_bytes(pickle.dumps(value))
-    return value
+    return tables.kept(cache and cache / f"{name.replace('/', ' ')}.pickle", make)
 
 
 def learn(cache, left_out=None):
-    "Return weights learned from all movies but one."
-    names = [*(f"simulated {k}" for k in range(SIMULATED)), *TOLERANCES]
+    "Return weights learned from all movies but one; with a cache they are learned once."
+    return kept(cache, f"classifier without {left_out or 'none'}", lambda: learned(cache, left_out))
+
+
+def learned(cache, left_out):
+    "Return what `learn` returns, learned anew."
+    names = [f"simulated {k}" for k in range(SIMULATED)] + [f"rods {k}" for k in range(RODS)]
+    names += TOLERANCES
     used = []
     for name in names:
         if name != left_out:
@@ -210,9 +238,16 @@ def learn(cache, left_out=None):
     return learn_weights(used, HIDDEN, STEPS, decay=DECAY, seeds=SEEDS)
 
 
+def case_of(name):
+    "Return the Case of a real movie, of `simulated 3` or of `rods 3`."
+    kind, _, seed = name.partition(" ")
+    made = {"simulated": simulated, "rods": rods}
+    return made[kind](int(seed)) if kind in made else real(name)
+
+
 def examples_of(name):
     "Return the examples of a movie by its name."
-    case = simulated(int(name.split()[1])) if name.startswith("simulated") else real(name)
+    case = case_of(name)
     return [(hypotheses, right) for hypotheses, right in examples(case) if len(right)]
 
 
@@ -225,8 +260,8 @@ def course_case():
 def movies():
     "Return {name: function that makes the Case}."
     found = {"course": course_case}
-    found |= {f"simulated {k}": lambda k=k: simulated(k) for k in TEST_SIMULATED}
-    return found | {name: lambda name=name: real(name) for name in TOLERANCES}
+    names = [f"simulated {k}" for k in TEST_SIMULATED] + [f"rods {k}" for k in TEST_RODS]
+    return found | {name: lambda name=name: case_of(name) for name in [*names, *TOLERANCES]}
 
 
 def main():
@@ -243,11 +278,7 @@ def main():
             continue
         unseen = box
         if name in TOLERANCES:
-            unseen = kept(
-                given.cache,
-                f"classifier without {name}",
-                lambda name=name: learn(given.cache, name),
-            )
+            unseen = learn(given.cache, name)
         weights = {SHIPPED: box, UNSEEN: unseen} if name in TOLERANCES else {UNSEEN: unseen}
 
         def results(make=make, weights=weights):
@@ -275,7 +306,10 @@ def main():
         "movies": list(TOLERANCES),
         "simulated": SIMULATED,
         "simulated, to test": list(TEST_SIMULATED),
-        "gates": GATES,
+        "rods": RODS,
+        "rods, to test": list(TEST_RODS),
+        "gates": [gate for gate, _ in WAYS],
+        "with masks": [masks for _, masks in WAYS],
         "strides": STRIDES,
         "hidden": HIDDEN,
         "steps": STEPS,
@@ -307,10 +341,12 @@ learned by `{record["command"]}` in {record["seconds"]:.0f} s on {record["cpus"]
 
 ## Data
 
-Newborns of {record["simulated"]} movies of `celltrack.simulate` and of
-the first sequences of {", ".join(record["movies"])} of the Cell Tracking Challenge (silver masks,
+Newborns of {record["simulated"]} movies of `celltrack.simulate`, of {record["rods"]} of
+`celltrack.microscopes.varied_rods` and of the first sequences of
+{", ".join(record["movies"])} of the Cell Tracking Challenge (silver masks,
 Fluo-N2DH-SIM+: gold), each as it is, twice with 5 % of the cells lost and 2 % invented, and with
-every second frame alone; linked with gates of {" and ".join(map(str, record["gates"]))} cell sizes.
+every second frame alone; linked with gates of {" and ".join(map(str, set(record["gates"])))} cell
+sizes, with and without masks. Of a movie of more than {MOST:,} cells half of this.
 No frame of the second sequences. The images belong to their providers (celltrackingchallenge.net)
 and are not part of celltrack.
 

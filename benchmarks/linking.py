@@ -20,6 +20,8 @@ import pandas as pd
 from celltrack.link.features import describe
 from celltrack.link.graph import candidate_graph, nearest_pairs
 from celltrack.link.solve import Costs, Solver, distance_costs, solve_lineage, useful_links
+from celltrack.movie import Movie
+from celltrack.shapes import mask_pairs, pair_columns, read_shapes
 
 
 def crowd(per_frame, frames, seed=0):
@@ -44,6 +46,19 @@ def crowd(per_frame, frames, seed=0):
     for a in "yx":
         cells[a + "0"], cells[a + "1"] = cells[a] - 6, cells[a] + 6
     return cells
+
+
+def drawn(cells, radius=6.9):
+    "Return the label images of a crowd: discs, later ones on top."
+    reach = int(radius) + 1
+    low = cells[["y", "x"]].to_numpy().min(0) - reach
+    place = np.rint(cells[["y", "x"]].to_numpy() - low).astype(int)
+    disc = np.argwhere(np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1]) < radius) - reach
+    image = np.zeros((cells.frame.max() + 1, *(place.max(0) + reach + 1)), np.uint16)
+    for offset in disc:
+        y, x = (place + offset).T
+        image[cells.frame, y, x] = cells.label
+    return Movie(image)
 
 
 def dense_costs(per_frame, frames, k=5, seed=0):
@@ -125,12 +140,24 @@ def main():
     )
     seconds, described = timed(lambda: describe(cells, links))
     say("features", seconds, len(cells))
+    labels = drawn(cells)
+
+    def masks():
+        pairs = mask_pairs(read_shapes(labels, cells), links.src, links.dst)
+        return pair_columns(pairs)
+
+    seconds, _ = timed(masks, 3)
+    say("masks alone, with the flow (label images in memory)", seconds, len(cells))
+    seconds, described = timed(lambda: describe(cells, links, labels=labels))
+    say("features with masks", seconds, len(cells), f"{memory()} MB so far")
     net = LinkNet()
     seconds, _ = timed(lambda: predict_links(net, described))
     say(f"network, {sum(p.numel() for p in net.parameters()):,} parameters", seconds, len(cells))
     seconds, p = timed(lambda: distance_costs(cells))
+    with_masks, _ = timed(lambda: distance_costs(cells, labels=labels))
     again, found = timed(lambda: solve_lineage(p))
     say("costs by hand, with graph", seconds, len(cells))
+    say("the same with masks", with_masks, len(cells))
     say("integer program on them", again, len(cells), f"gap {found.gap:.1e}")
     try:
         seconds, _ = timed(lambda: LapTrack().link(cells))

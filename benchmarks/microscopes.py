@@ -24,8 +24,8 @@ import matplotlib.pyplot as plt
 from celltrack.microscopes import simulate_rods
 from celltrack.movie import contrast
 from celltrack.simulate import simulate_movie
+from tables import save_picture
 
-ROOT = Path(__file__).resolve().parent.parent
 REAL = {  # file, and the window that is shown
     "bacteria, phase contrast": ("phc_bacteria_micromorph/single-cell-phase_img.tif", (0, 0, 151)),
     "bacteria, stained membrane": (
@@ -41,7 +41,7 @@ def simulated():
     rod = dict(width=1.1, added=3.2, colony=1, blur=0.09, doubling=12)
     black = dict(noise=0.7, texture=0.05, signal=210)
     dark = simulate_rods(6, (151, 151), 1, seed=3, spacing=(0.07, 0.07), **rod, **black)[0]
-    stained = dict(membrane=0.7, signal=700, haze=0.3, spread=0.1, noise=0.6, debris=40)
+    stained = dict(membrane=0.7, signal=700, haze=0.3, brightness_spread=0.1, noise=0.6, debris=40)
     place = dict(seed=5, spacing=(0.06, 0.06))
     glow = simulate_rods(8, (158, 158), 2, "rods-fluorescence", **place, **rod, **stained)[0]
     flat = simulate_movie(12, (330, 330), 16, "flat", seed=5)[0]
@@ -63,9 +63,7 @@ def main():
         column[0].set_title(title, fontsize=12)
     axes[0, 0].set_ylabel("real", fontsize=12)
     axes[1, 0].set_ylabel("simulated", fontsize=12)
-    path = ROOT / "nbs/images/microscopes.webp"
-    fig.savefig(path, dpi=144, pil_kwargs=dict(quality=80))
-    print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1024:.0f} KB")
+    save_picture(fig, "microscopes")
 
 
 if __name__ == "__main__":

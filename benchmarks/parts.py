@@ -100,18 +100,18 @@ class Without:
     divisions: bool = True  # links to daughters are true
     varied: bool = True
 
-    def described(self, cells, movie):
+    def described(self, cells, movie, labels=None):
         links = candidate_graph(cells, movie, **(self.graph or {}))
-        return self.describe(cells, links, describe(cells, links, movie))
+        return self.describe(cells, links, describe(cells, links, movie, labels=labels))
 
-    def example(self, cells, links, movie):
-        described = self.described(cells, movie)
+    def example(self, cells, links, movie, labels=None):
+        described = self.described(cells, movie, labels)
         if not self.divisions:
             single = np.bincount(links[0], minlength=len(cells))[links[0]] < 2
             links = links[0][single], links[1][single]
         return make_example(cells, links, movie, described)
 
-    def train(self, truths):  # (cells, links, movie, how often)
+    def train(self, truths):  # (cells, links, movie, labels, how often)
         torch.manual_seed(0)
         movies = []
         for k, (*truth, often) in enumerate(truths):
@@ -125,8 +125,8 @@ class Without:
         return net
 
     def linker(self, net, weights):
-        def costs(cells, movie=None):
-            found = self.described(cells, movie)
+        def costs(cells, movie=None, labels=None):
+            found = self.described(cells, movie, labels)
             return probability_costs(predict_links(net, found), found.links)
 
         return Solver(costs) if self.divisions else Divide(Solver(costs), weights)
@@ -163,7 +163,7 @@ def scores_of(name, linker, case):
 
 def main():
     first, last = gnn.parts(0), gnn.parts(1)
-    truths = [(*gnn.links_of(case), case.movie, gnn.OFTEN) for case in first]
+    truths = [(*gnn.links_of(case), case.movie, case.labels, gnn.OFTEN) for case in first]
     truths += [(*truth, 1) for truth in gnn.kept("simulated truths", simulated_truths)]
     weights = gnn.kept("time divide", partial(gnn.division_classifier, first))
     rows = []

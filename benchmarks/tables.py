@@ -1,4 +1,5 @@
-"""What the benchmarks share that write nbs/tables: the movies, the run record, the two files.
+"""What the benchmarks share that write nbs/tables: the movies, what was computed before, the run
+record, the two files, and pictures of the chapters.
 
 A table NAME.csv has a run record NAME.json beside it: the command, its settings, the machine, and
 the versions of the packages that matter.
@@ -6,9 +7,10 @@ the versions of the packages that matter.
 
 import json
 import os
+import pickle
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,18 @@ TOLERANCES = {  # real movies, and the tolerance of the challenge for divisions,
 MODALITIES = ("nuclei", "dic", "phase")  # of simulated movies, in turn
 # columns of the panel that the tables compare trackers by
 PANEL = ["LNK", "CT", "TF", "BC", "CCA", "BIO", "TRA", "IDF1", "HOTA", "division F1"]
+
+
+def kept(path: Path | None, make: Callable[[], Any]) -> Any:
+    "Return what `make` gives, from a file if it was made before; without a path it is made anew."
+    if path and path.exists():
+        return pickle.loads(path.read_bytes())
+    value = make()
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(path) as new:
+            new.write_bytes(pickle.dumps(value))
+    return value
 
 
 def run_record(
@@ -56,6 +70,13 @@ def write_table(
         table.to_csv(new, index=False)
     with atomic(path.with_suffix(".json")) as new:
         new.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def save_picture(fig: Any, name: str) -> None:  # a figure of matplotlib; its name in nbs/images
+    "Save a figure as WebP and say how large it is."
+    path = ROOT / "nbs" / "images" / f"{name}.webp"
+    fig.savefig(path, dpi=144, pil_kwargs=dict(quality=80))
+    print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1024:.0f} KB")
 
 
 def markdown_rows(table: pd.DataFrame) -> str:

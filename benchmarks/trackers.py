@@ -26,6 +26,7 @@ from celltrack.track.deepsort import DeepSort
 from celltrack.track.divide import Divide
 from celltrack.track.reid import SIDE, open_embedder
 from celltrack.track.sort import Sort
+from linking import drawn
 from peer_deepsort import PeerDeepSort
 from sort import world
 
@@ -44,18 +45,19 @@ def scene(n, seed=0):
     return cells, own[cells.true] + rng.normal(0, 0.3, (len(cells), WIDTH)).astype(np.float32)
 
 
-def peer(cells, embeddings):
+def peer(cells, embeddings, labels):
     tracker, unit = PeerDeepSort(), embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     for rows in cells.groupby("frame").indices.values():
         tracker.update(cells[["x0", "y0", "x1", "y1"]].to_numpy()[rows], unit[rows])
 
 
 TRACKERS = {
-    "SORT": lambda c, f: Sort(shrink=0).link(c),
-    "SORT + division": lambda c, f: Divide().link(c),
-    "DeepSORT": lambda c, f: DeepSort().link(c, embeddings=f),
-    "DeepSORT + division": lambda c, f: Divide(DeepSort()).link(c, embeddings=f),
-    "DeepSORT, the paper's": lambda c, f: DeepSort.reference().link(c, embeddings=f),
+    "SORT": lambda c, f, m: Sort(shrink=0).link(c),
+    "SORT + division": lambda c, f, m: Divide().link(c),
+    "SORT + division, with masks": lambda c, f, m: Divide().link(c, labels=m),
+    "DeepSORT": lambda c, f, m: DeepSort().link(c, embeddings=f),
+    "DeepSORT + division": lambda c, f, m: Divide(DeepSort()).link(c, embeddings=f),
+    "DeepSORT, the paper's": lambda c, f, m: DeepSort.reference().link(c, embeddings=f),
     "the paper's, one object per track": peer,
 }
 
@@ -76,10 +78,11 @@ def linking(sizes):
     rows = {}
     for n in sizes:
         cells, embeddings = scene(n)
+        labels = drawn(cells, 9)
         for name, run in TRACKERS.items():
             if run is peer and n > 100:
                 continue
-            seconds = best(partial(run, cells, embeddings))
+            seconds = best(partial(run, cells, embeddings, labels))
             rows.setdefault(name, {})[n] = len(cells) / seconds
     table = pd.DataFrame(rows).T
     fit = [n for n in sizes if n >= 500]

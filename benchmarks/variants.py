@@ -88,20 +88,20 @@ def variants(embedders):
 
 
 # ------------------------------------------------------------------ examples, and their embeddings
-def pictured(cells, links, movie, seed=0):
+def pictured(cells, links, movie, labels=None, seed=0):
     """Return [(Example, its cells, step of its frames)]: the augmented examples of a movie.
 
     They are without embeddings; cells and step are what an embedder needs to look at them.
     """
     found = []
 
-    def example(table, true, film):
-        made = make_example(table, true, film)
+    def example(table, true, film, labels=None):
+        made = make_example(table, true, film, labels=labels)
         columns = [c for c in ("frame", "label", "z", "y", "x", "area") if c in table]
         found.append((made, table[columns], 1 if len(film) == len(movie) else 2))
         return made
 
-    augmented_examples(cells, links, movie, seed, example)
+    augmented_examples(cells, links, movie, labels, seed, example)
     return found
 
 
@@ -122,7 +122,7 @@ def examples(name):
     def make():
         if not name.startswith("simulated"):
             case = divide.real(name)
-            return pictured(*gnn.links_of(case), case.movie)
+            return pictured(*gnn.links_of(case), case.movie, case.labels)
         seed = int(name.split()[1])
         return pictured(*simulated_links(seed), seed=seed)
 
@@ -254,7 +254,7 @@ def test_of(name, state):
         case = case.frames(0, FRAMES[name]).in_memory()
     case = case if state == "clean" else damaged(case, state)
     cells, links = gnn.links_of(case)
-    return Test(case, make_example(cells, links, case.movie), len(links[0]))
+    return Test(case, make_example(cells, links, case.movie, labels=case.labels), len(links[0]))
 
 
 def event_counts(found, example, n_links):

@@ -123,7 +123,7 @@ def rows_of(case: Case, trackers: dict[str, Any]) -> pd.DataFrame:  # {name: lin
     rows = []
     for name, tracker in trackers.items():
         begin = time.perf_counter()
-        found = tracker.link(case.cells, case.movie)
+        found = tracker.link(case.cells, case.movie, case.labels)
         seconds = time.perf_counter() - begin
         scores = score_case(case, found)
         rows.append({"tracker": name, **scores, "tracks": len(found), "seconds": seconds})

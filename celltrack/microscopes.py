@@ -13,21 +13,19 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from .movie import InputError, Movie, check_number
+from .movie import Movie, check_flat, check_known, check_options, check_sizes
 from celltrack.simulate import (
     BURSTING,
-    Population,
+    Rows,
     Scene,
     SimulationOptions,
-    check_options,
-    check_sizes,
     expose,
-    live_cells,
     look_up,
     noise_tile,
     semi_axes,
     simulate_movie,
     surroundings,
+    usual_scene,
 )
 from .tracks import Tracks
 
@@ -41,7 +39,7 @@ class RodOptions:
     added: float = 2.4  # length that a cell adds from birth to division; its usual length at birth
     doubling: float = 6.0  # frames in which a cell doubles its length, 3 at least
     variation: float = 0.12  # spread of growth rates and of added lengths, as a fraction
-    uneven: float = 0.04  # spread of the place of division, as a fraction of the length
+    division_spread: float = 0.04  # of the place of division, as a fraction of the length
     filaments: float = 0.0  # share of the newborn that add several lengths before they divide
     bend: float = 0.15  # spread of the angle from one end of a cell to the other
     kink: float = 0.15  # spread of the angle between new sisters
@@ -54,7 +52,7 @@ class RodOptions:
     vignetting: float = 0.1  # loss of light in the darkest corner
     signal: float = 190.0  # a cell below (phase) or over (fluorescence) the ground, in gray values
     texture: float = 0.15  # contrast inside a cell
-    spread: float = 0.1  # how much brightness differs from cell to cell
+    brightness_spread: float = 0.1  # how much brightness differs from cell to cell
     halo: float = 0.5  # of phase contrast: 0 none
     membrane: float = 0.2  # share of the fluorescence that is in the membrane
     haze: float = 0.15  # share of the fluorescence that is out of focus
@@ -65,12 +63,12 @@ class RodOptions:
 #| code-fold: true
 RODS: dict[str, dict[str, float]] = {
     "rods": {},
-    "rods-fluorescence": dict(signal=500.0, spread=0.35, texture=0.2, debris=2.0),
+    "rods-fluorescence": dict(signal=500.0, brightness_spread=0.35, texture=0.2, debris=2.0),
 }
 
 
 @dataclass
-class Rods:
+class Rods(Rows):
     "All bacteria of one frame, one array entry per cell."
 
     ident: np.ndarray  # (n,) never used twice
@@ -85,8 +83,6 @@ class Rods:
     dying: np.ndarray  # (n,) -1, or BURSTING in the next frame
     brightness: np.ndarray  # (n,)
     origin: np.ndarray  # (n, 2) where in the noise tile this cell's texture lies
-
-    __len__, __add__, take = Population.__len__, Population.__add__, Population.take  # chapter 02
 
     @property
     def half(self):
@@ -119,7 +115,7 @@ def new_rods(n, ident, options, rng):
         rate=np.log(2) / options.doubling * grows[0],
         target=born + options.added * grows[1],
         dying=np.full(n, -1),
-        brightness=np.exp(options.spread * rng.standard_normal(n)),
+        brightness=np.exp(options.brightness_spread * rng.standard_normal(n)),
         origin=rng.random((n, 2)),
     )
 
@@ -152,7 +148,7 @@ def split_rods(rods, options, next_ident, rng):
     due = rods.length >= rods.target
     mother, kept = rods.take(np.flatnonzero(due)), rods.take(np.flatnonzero(~due))
     n = len(mother)
-    share = 0.5 + options.uneven * rng.standard_normal(n).clip(-3, 3)
+    share = 0.5 + options.division_spread * rng.standard_normal(n).clip(-3, 3)
     kink = options.kink * rng.standard_normal(n) / 2
     for sign, part in ((1, share), (-1, 1 - share)):
         child = new_rods(n, next_ident, options, rng)
@@ -162,74 +158,85 @@ def split_rods(rods, options, next_ident, rng):
         child.bend = mother.bend.copy()
         child.target += part * mother.length - child.length
         child.length = part * mother.length
-        child.brightness = mother.brightness * np.exp(0.3 * options.spread * rng.standard_normal(n))
+        change = 0.3 * options.brightness_spread * rng.standard_normal(n)
+        child.brightness = mother.brightness * np.exp(change)
         kept, next_ident = kept + child, next_ident + n
     return kept, (kept.ident[len(kept) - 2 * n :], np.tile(mother.ident, 2))
 
 # %% ../nbs/29_microscopes.ipynb #c025
 #| code-fold: true
 def contacts(rods):
-    "Return (owner, place) of discs along all rods, and (disc, other): discs near another rod."
+    "Return how many discs lie along each rod, and (own, along, other): discs near another rod."
     count = np.ceil(2 * rods.half / (0.5 * rods.width)).astype(int) + 1
     owner = np.repeat(np.arange(len(rods)), count)
     first = np.cumsum(count) - count
     place = 2 * (np.arange(len(owner)) - first[owner]) / np.maximum(count - 1, 1)[owner] - 1
-    points = centreline(rods, owner, place * rods.half[owner])
-    near = cKDTree(points).query_pairs(1.5 * rods.width.max(initial=0), output_type="ndarray")
+    along = place * rods.half[owner]
+    tree = cKDTree(centreline(rods, owner, along))
+    near = tree.query_pairs(1.5 * rods.width.max(initial=0), output_type="ndarray")
     near = np.concatenate([near, near[:, ::-1]])
     near = near[owner[near[:, 0]] != owner[near[:, 1]]]
     disc, other = np.divmod(np.unique(near[:, 0] * len(rods) + owner[near[:, 1]]), len(rods))
-    return owner, place, disc, other
+    return count, (owner[disc], along[disc], other)
 
 # %% ../nbs/29_microscopes.ipynb #c026
 #| code-fold: true
-def push_rods(rods, touching, stickiness):
-    "Return what all contacts do to each rod: shift (n, 2), turn, bend; and the mean overlap."
-    owner, place, disc, other = touching
-    n, half = len(rods), rods.half
-    points = centreline(rods, owner, place * half[owner])
-    y, x = (points[disc] - rods.position[other]).T
+def contact_forces(rods, touching, stickiness):
+    "Return (rod, along, push, across) of the pushes on both rods of a contact; the mean overlap."
+    own, along, other = touching
     cos, sin = np.cos(rods.angle), np.sin(rods.angle)
-    c, s = cos[other], sin[other]
-    there, u, v = nearest_on(rods.bend[other], half[other], y * c + x * s, x * c - y * s)
-    distance = np.hypot(u, v) + 1e-9
-    own = owner[disc]
+    y, x = (centreline(rods, own, along) - rods.position[other]).T
+    u = y * cos[other] + x * sin[other]  # in the axes of the other rod
+    v = x * cos[other] - y * sin[other]
+    there, du, dv = nearest_on(rods.bend[other], rods.half[other], u, v)
+    distance = np.hypot(du, dv) + 1e-9
     touch = (rods.width[own] + rods.width[other]) / 2
     gap = distance / touch - 1
     pull = 0.2 * stickiness * (gap < 0.15)  # over a short way
     force = np.where(gap < 0, -gap, -pull * gap) * touch / distance
-    kept = np.flatnonzero(force)
-    u, v, c, s, own, there = (k[kept] for k in (force * u, force * v, c, s, own, there))
-    push = np.stack([u * c - v * s, u * s + v * c])  # on the owner of the disc
-    where = np.concatenate([own, other[kept]])
-    along = np.concatenate([place[disc[kept]] * half[own], there])
-    across = np.concatenate([push[1] * cos[own] - push[0] * sin[own], -v])
-    discs = np.bincount(owner, minlength=n)
-    mean = half**2 / 3 * (discs + 1) / np.maximum(discs - 1, 1)  # of the squared places of discs
-    arc = (along**2 - mean[where]) / 2
-    shift = [np.bincount(where, np.concatenate([p, -p]), n) / discs for p in push]
-    turn = np.bincount(where, along * across, n) / (discs * (mean + rods.width**2 / 8))
-    bend = np.bincount(where, arc * across, n) / (discs * (half**4 / 45 + rods.width**4 / 8))
-    return np.stack(shift, 1), turn, bend, -gap.clip(max=0).sum() / max(len(gap), 1)
+    push_u, push_v = force * du, force * dv
+    push_y = push_u * cos[other] - push_v * sin[other]
+    push_x = push_u * sin[other] + push_v * cos[other]
+    across = push_x * cos[own] - push_y * sin[own]
+    pushes = (
+        np.concatenate([own, other]),
+        np.concatenate([along, there]),
+        np.concatenate([[push_y, push_x], [-push_y, -push_x]], axis=1),
+        np.concatenate([across, -push_v]),
+    )
+    return pushes, -gap.clip(max=0).sum() / max(len(gap), 1)
 
-# %% ../nbs/29_microscopes.ipynb #c029
+
+def fit_motion(rods, discs, pushes):
+    "Return what pushes do to each rod, which has so many discs: shift (n, 2), turn, bend."
+    rod, along, push, across = pushes
+    n, half = len(rods), rods.half
+    mean = half**2 / 3 * (discs + 1) / np.maximum(discs - 1, 1)  # of the squared places of discs
+    arc = (along**2 - mean[rod]) / 2
+    shift = np.stack([np.bincount(rod, p, n) / discs for p in push], 1)
+    turn = np.bincount(rod, along * across, n) / (discs * (mean + rods.width**2 / 8))
+    bend = np.bincount(rod, arc * across, n) / (discs * (half**4 / 45 + rods.width**4 / 8))
+    return shift, turn, bend
+
+# %% ../nbs/29_microscopes.ipynb #c033
 #| code-fold: true
 def settle(rods, stickiness, rounds=40, enough=0.01):
     "Push rods apart in place, round after round, until they hardly overlap."
     moved = [0.0, 0.0, 0.0]
     for k in range(rounds):
         if k % 20 == 0:
-            touching = contacts(rods)
-        *pushed, overlap = push_rods(rods, touching, stickiness)
-        pushed[2] = 0.3 * pushed[2] + 0.5 * (rods.rest - rods.bend)  # it springs back
-        moved = [0.7 * m + 0.22 * p for m, p in zip(moved, pushed, strict=True)]
+            discs, touching = contacts(rods)
+        pushes, overlap = contact_forces(rods, touching, stickiness)
+        shift, turn, bend = fit_motion(rods, discs, pushes)
+        bend = 0.3 * bend + 0.5 * (rods.rest - rods.bend)  # it springs back
+        moved = [0.7 * m + 0.22 * p for m, p in zip(moved, (shift, turn, bend), strict=True)]
         rods.position = rods.position + moved[0].clip(-0.3, 0.3)
         rods.angle = rods.angle + moved[1].clip(-0.2, 0.2)
         rods.bend = (rods.bend + moved[2]).clip(-0.5 / rods.half, 0.5 / rods.half)
         if overlap < enough:
             break
 
-# %% ../nbs/29_microscopes.ipynb #c033
+# %% ../nbs/29_microscopes.ipynb #c037
 #| code-fold: true
 def place_rods(cells, size, options, rng):
     "Return the bacteria of the first frame: colonies of mixed ages, one of them in the middle."
@@ -247,7 +254,7 @@ def place_rods(cells, size, options, rng):
         settle(rods, 0)
     return rods
 
-# %% ../nbs/29_microscopes.ipynb #c034
+# %% ../nbs/29_microscopes.ipynb #c038
 #| code-fold: true
 def live_rods(frames, size, cells, options, rng, substeps=3):
     "Return the Rods of each frame, positions relative to the view, and {daughter: mother}."
@@ -257,9 +264,8 @@ def live_rods(frames, size, cells, options, rng, substeps=3):
     for t in range(frames):
         if t > 0:
             now = now.take(np.flatnonzero(now.dying != BURSTING))
-            n = len(now)
-            now.position = now.position + options.wiggle * rng.standard_normal((n, 2))
-            now.angle = now.angle + options.wiggle / now.length * 2 * rng.standard_normal(n)
+            now.position = now.position + options.wiggle * rng.standard_normal((len(now), 2))
+            now.angle = now.angle + options.wiggle / now.length * 2 * rng.standard_normal(len(now))
             for _ in range(substeps):
                 now = replace(now, length=now.length * np.exp(now.rate / substeps))
                 now, born = split_rods(now, options, cells + 1 + len(parents), rng)
@@ -272,7 +278,7 @@ def live_rods(frames, size, cells, options, rng, substeps=3):
         history.append(replace(now, position=now.position - camera))
     return history, parents
 
-# %% ../nbs/29_microscopes.ipynb #c040
+# %% ../nbs/29_microscopes.ipynb #c044
 #| code-fold: true
 def rod_footprint(rods, shape, spacing):
     "Return (pixel, cell, depth, along, across): each pixel goes to the relatively nearest rod."
@@ -294,7 +300,7 @@ def rod_footprint(rods, shape, spacing):
     owned = (depth < 1) & (depth == deepest[pixel])
     return pixel[owned], cell[owned], depth[owned], along[owned], across[owned]
 
-# %% ../nbs/29_microscopes.ipynb #c042
+# %% ../nbs/29_microscopes.ipynb #c046
 #| code-fold: true
 def specks(shape, spacing, debris, size, rng):
     "Return the image of an uneven ground with round specks: `debris` of `size` µm in 1,000 µm²."
@@ -309,14 +315,14 @@ def specks(shape, spacing, debris, size, rng):
     return image + 0.07 * ndimage.gaussian_filter(noise_tile(256, 2, 2, 24, rng)[np.ix_(y, x)], 1)
 
 
-def haze(image, width, scene):
+def blurred_by_boxes(image, width, scene):
     "Return an image of rods blurred by `width` times the width of a rod, fast however wide."
-    spread = width * scene.options.width / np.asarray(scene.spacing)  # pixels
-    for _ in range(3):  # three boxes in a row are nearly a Gaussian
-        image = ndimage.uniform_filter(image, np.sqrt(4 * spread**2 + 1).round().astype(int))
+    sd = width * scene.options.width / np.asarray(scene.spacing)  # pixels
+    for _ in range(3):  # nearly a Gaussian; boxes of odd size leave everything in its place
+        image = ndimage.uniform_filter(image, 2 * np.rint(np.hypot(sd, 0.5) - 0.5).astype(int) + 1)
     return image
 
-# %% ../nbs/29_microscopes.ipynb #c043
+# %% ../nbs/29_microscopes.ipynb #c047
 #| code-fold: true
 class RodScene(Scene):
     "The bacteria of all frames: draws their regions and the picture of any frame when asked."
@@ -333,11 +339,9 @@ class RodScene(Scene):
         return self.last[1]
 
     def volumes(self, t):
-        "Return the area of each cell in frame `t`, in µm²."
+        "Return the area of each cell in frame `t`, in µm²: round ends, less the waist, and a box."
         rods = self.history[t]
-        round_ends = (
-            (np.pi - 0.48 * np.pi**0.5 * septum(rods)) * rods.width**2 / 4
-        )  # less the waist
+        round_ends = (np.pi - 0.48 * np.pi**0.5 * septum(rods)) * rods.width**2 / 4
         return round_ends + 2 * rods.half * rods.width
 
     def picture(self, t):
@@ -357,7 +361,7 @@ class RodScene(Scene):
         paint = paint_rods if self.modality == "rods" else paint_glowing_rods
         return paint(part, self, np.random.default_rng([self.seed, 2, t]))
 
-# %% ../nbs/29_microscopes.ipynb #c044
+# %% ../nbs/29_microscopes.ipynb #c048
 #| code-fold: true
 def paint_rods(p, scene, rng):
     "Return phase contrast: dark bacteria in bright halos; inside large colonies both fade."
@@ -365,7 +369,8 @@ def paint_rods(p, scene, rng):
     thick = (1 - p.depth**2) ** 0.3 * p.brightness * (1 - 0.35 * p.septum)
     thick = thick * (1 + o.texture * (0.6 * p.cloud + 0.4 * p.grain))
     body = p.frame(thick)
-    phase = body - 0.6 * o.halo * (haze(body, 0.4, scene) + haze(body, 1.5, scene))
+    near, far = blurred_by_boxes(body, 0.4, scene), blurred_by_boxes(body, 1.5, scene)
+    phase = body - 0.6 * o.halo * (near + far)
     light = 170 - o.signal * (phase + 0.15 * scene.dirt)
     return expose(light * scene.illumination, o.noise, rng, gain=0.05, read=1.5)
 
@@ -378,29 +383,25 @@ def paint_glowing_rods(p, scene, rng):
     rim = np.exp(-(((1 - p.depth) / 0.25) ** 2)) + 1.5 * p.septum
     value = p.brightness * ((1 - o.membrane) * cytosol + o.membrane * rim)
     sharp = p.frame(value)
-    far = 0.6 * haze(sharp, 0.7, scene) + 0.4 * haze(sharp, 2.5, scene)
+    far = 0.6 * blurred_by_boxes(sharp, 0.7, scene) + 0.4 * blurred_by_boxes(sharp, 2.5, scene)
     light = o.signal * ((1 - o.haze) * sharp + o.haze * far + 0.15 * scene.dirt) + 100
     return expose(light * scene.illumination, o.noise, rng, np.uint16, gain=2.0, read=5.0)
 
-# %% ../nbs/29_microscopes.ipynb #c046
+# %% ../nbs/29_microscopes.ipynb #c050
 #| code-fold: true
-def microscope_scene(frames, shape, cells, modality, seed, spacing, options):
-    "Return the Scene of a movie of checked options, and {daughter: mother}."
-    rods = modality in RODS
-    usual = (0.1,) * np.size(shape) if rods else None  # µm
-    shape, spacing = check_sizes(frames, shape, cells, seed, spacing or usual)
-    if len(shape) != 2:
-        raise InputError(f"simulate_movie: {modality} in frames of {shape}; give two sizes, (y, x)")
+def rod_scene(frames, shape, cells, modality, seed, spacing, options):
+    "Return the Scene of a movie of bacteria with checked options, and {daughter: mother}."
+    name = f"simulated {modality}"
+    check_flat(name, shape)
+    spacing = (0.1, 0.1) if spacing is None else spacing  # µm
+    shape, spacing = check_sizes(name, frames, shape, cells, seed, spacing)
     size = np.multiply(shape, spacing)
-    kinds, maker = (RODS, RodOptions) if rods else (CELLS, CellOptions)
-    chosen = check_options(modality, options, size, cells, kinds, maker)
-    for name, least in dict(width=0.01, added=0.01, doubling=3.0).items() if rods else ():
-        check_number(f"simulate_movie: {name}", getattr(chosen, name), (least, 1e12))
-    live, scene = (live_rods, RodScene) if rods else (live_cells, CellScene)
-    history, parents = live(frames, size, cells, chosen, np.random.default_rng([seed, 0]))
-    return scene(history, chosen, modality, shape, spacing, seed), parents
+    least = dict(width=0.01, added=0.01, doubling=3.0)
+    chosen = check_options(name, RodOptions(**RODS[modality]), options, least, most={})
+    history, parents = live_rods(frames, size, cells, chosen, np.random.default_rng([seed, 0]))
+    return RodScene(history, chosen, modality, shape, spacing, seed), parents
 
-# %% ../nbs/29_microscopes.ipynb #c047
+# %% ../nbs/29_microscopes.ipynb #c051
 def simulate_rods(
     frames: int = 50,  # how many
     shape: tuple[int, int] = (512, 512),  # of a frame in pixels: (y, x)
@@ -413,17 +414,16 @@ def simulate_rods(
     **options: float,  # fields of `RodOptions`
 ) -> tuple[Movie, Tracks]:
     "Return a simulated movie of growing bacteria and its exact truth, as `simulate_movie` does."
-    if modality not in RODS:
-        raise InputError(f"simulate_rods: modality {modality!r}; known: {', '.join(RODS)}")
+    check_known("simulate_rods: modality", modality, RODS)
     return simulate_movie(frames, shape, cells, modality, seed, spacing, interval, lazy, **options)
 
-# %% ../nbs/29_microscopes.ipynb #c053
+# %% ../nbs/29_microscopes.ipynb #c057
 #| code-fold: false
 @dataclass
 class CellOptions(SimulationOptions):
     "What the cells of these microscopes have besides the options of chapter 02."
 
-    uneven: float = 1.0  # exponent of a cell's own brightness: 0 makes all alike
+    brightness_power: float = 1.0  # exponent of a cell's own brightness: 0 makes all alike
     spots: float = 0.0  # bright spots in a cell, on average
     spot: float = 4.0  # height of a usual spot, in heights of a cell
     centre: float = 1.0  # how much brighter a spread cell is in its middle; below 1 it is darker
@@ -433,7 +433,7 @@ class CellOptions(SimulationOptions):
     floating: float = 0.0  # bright dead bits that drift over the picture, per 100,000 µm²
     shadows: float = 0.0  # things far out of focus, per 100,000 µm²
 
-# %% ../nbs/29_microscopes.ipynb #c054
+# %% ../nbs/29_microscopes.ipynb #c058
 #| code-fold: true
 SPOTS = dict(radius=13.0, texture=0.25, colony=3.0, speed=2.5, signal=45.0, vignetting=0.1)
 FLAT = dict(radius=22.0, elongation=2.4, power=1.25, roughness=0.36, texture=0.5, signal=55.0)
@@ -441,81 +441,76 @@ SPREAD = dict(radius=34.0, elongation=1.4, power=1.6, roughness=0.3, texture=0.3
 SLOW = dict(plate=1.0, crowding=0.85, speed=2.0, persistence=12.0, colony=3.0)
 GROUND = dict(blur=0.8, vignetting=0.05, debris=1.0, floating=4.0, shadows=3.0)
 CELLS: dict[str, dict[str, float]] = {
-    "spots": SPOTS | dict(spots=4.0, uneven=1.3, noise=1.5),
+    "spots": SPOTS | dict(spots=4.0, brightness_power=1.3, noise=1.5),
     "flat": FLAT | SLOW | GROUND,
     "spread": SPREAD | SLOW | dict(blur=1.5, centre=2.0, noise=1.5),
 }
 
-# %% ../nbs/29_microscopes.ipynb #c055
+# %% ../nbs/29_microscopes.ipynb #c059
 #| code-fold: true
-class DirtyScene(Scene):
-    "Cells on a ground with specks, under bits that drift over it."
+def drifting(scene, many, rise, outer, inner, rng):
+    "Return things that drift over the picture, as rings from `inner` to `outer` µm."
+    size = np.multiply(scene.shape, scene.spacing)
+    count = rng.poisson(many * size.prod() / 1e5)
+    walk = 2 * rng.standard_normal((len(scene.history), count, 2)).cumsum(0)
+    place = (walk + rng.random((count, 2)) * size) % size  # (frames, count, 2) µm
+    height = rise * rng.gamma(2, 0.5, count)
+    return SimpleNamespace(place=place, height=height, outer=outer, inner=inner)
+
+
+def draw_points(scene, place, height, width):
+    "Return an image of points at `place` (k, 2) µm, blurred to `width` µm, of these heights."
+    at = np.round(place / scene.spacing).astype(int)
+    seen = ((at >= 0) & (at < scene.shape)).all(1) & (height > 0)
+    image = np.zeros(scene.shape, np.float32)
+    np.add.at(image, tuple(at[seen].T), height[seen].astype(np.float32))
+    image *= np.float32(2 * np.pi * width**2 / np.prod(scene.spacing))
+    return ndimage.gaussian_filter(image, width / np.asarray(scene.spacing))
+
+# %% ../nbs/29_microscopes.ipynb #c060
+#| code-fold: true
+class CellScene(Scene):
+    "Cells that may carry spots, on a ground with specks, under bits that drift over it."
 
     def __init__(self, *world):
         super().__init__(*world)
-        o, rng = self.options, np.random.default_rng([self.seed, 3])
-        self.dirt = specks(self.shape, self.spacing, o.debris, 0.9, rng)
-        self.size = np.multiply(self.shape, self.spacing)
-        floating = *self.wanderers(o.floating, 3.0, rng), 4.0, 2.2
-        self.adrift = [floating, (*self.wanderers(o.shadows, 1.5, rng), 16.0, 13.0)]
-
-    def wanderers(self, many, rise, rng):
-        "Return places (frames, k, 2) in µm and heights (k,) of things that drift over the picture."
-        count = rng.poisson(many * self.size.prod() / 1e5)
-        walk = 2 * rng.standard_normal((len(self.history), count, 2)).cumsum(0)
-        return (walk + rng.random((count, 2)) * self.size) % self.size, rise * rng.gamma(
-            2, 0.5, count
-        )
-
-    def points(self, place, height, width):
-        "Return an image of points at `place` (k, 2) µm, blurred to `width` µm, of these heights."
-        at = np.round(place / self.spacing).astype(int)
-        seen = ((at >= 0) & (at < self.shape)).all(1) & (height > 0)
-        image = np.zeros(self.shape, np.float32)
-        np.add.at(image, tuple(at[seen].T), height[seen].astype(np.float32))
-        image *= np.float32(2 * np.pi * width**2 / np.prod(self.spacing))
-        return ndimage.gaussian_filter(image, width / np.asarray(self.spacing))
-
-    def ground(self, t):
-        "Return what phase contrast shows beside the cells: specks, bits and shadows, 0 on average."
-        image = -0.5 * self.dirt
-        for place, height, outer, inner in self.adrift:
-            if len(height):  # a ring, or with a wide blur the shadow of one
-                ring = self.points(place[t], height, outer) - self.points(place[t], height, inner)
-                image = image + ring
-        return image
-
-# %% ../nbs/29_microscopes.ipynb #c056
-#| code-fold: true
-class CellScene(DirtyScene):
-    "Cells seen through these microscopes; some carry spots, fixed in their own axes."
-
-    def __init__(self, *world):
-        super().__init__(*world)
+        rng = np.random.default_rng([self.seed, 3])
+        self.dirt = specks(self.shape, self.spacing, self.options.debris, 0.9, rng)
+        floating = drifting(self, self.options.floating, 3.0, 4.0, 2.2, rng)
+        self.adrift = [floating, drifting(self, self.options.shadows, 1.5, 16.0, 13.0, rng)]
         rng = np.random.default_rng([self.seed, 4])
         last = max((int(cells.ident.max(initial=0)) for cells in self.history), default=0)
         self.spot_place = 0.45 * rng.standard_normal((last + 1, 12, 2)).clip(-1.6, 1.6)
         height = rng.exponential(1, (last + 1, 12)) * rng.gamma(1, 1, (last + 1, 1))
         self.spot_height = height * (rng.random(height.shape) < self.options.spots / 12)
 
+    def ground(self, t):
+        "Return what phase contrast shows beside the cells: specks, bits and shadows, 0 on average."
+        image = -0.5 * self.dirt
+        for bit in self.adrift:  # a ring, or with a wide blur the shadow of one
+            around = draw_points(self, bit.place[t], bit.height, bit.outer)
+            image = image + (around - draw_points(self, bit.place[t], bit.height, bit.inner))
+        return image
+
     def spots(self, t):
         "Return an image of the spots that cells carry, fixed in each cell's own axes."
         cells = self.history[t]
         frame = cells.rotation * semi_axes(cells, self.options)[:, :, None]
         place = cells.position[:, None] + self.spot_place[cells.ident] @ frame
-        height = self.spot_height[cells.ident] * cells.brightness[:, None] ** self.options.uneven
-        return self.points(place.reshape(-1, 2), height.ravel(), max(1.3, self.options.blur))
+        shine = cells.brightness[:, None] ** self.options.brightness_power
+        height = self.spot_height[cells.ident] * shine
+        return draw_points(self, place.reshape(-1, 2), height.ravel(), max(1.3, self.options.blur))
 
-    def paint(self, patch, rng):
-        "Return the noisy image that the microscope of this modality makes of a patch."
-        return CELL_PAINTERS[self.modality](patch, self, self.last[0], rng)
+    def paint(self, patch, t, rng):
+        "Return the noisy image of frame `t` that the microscope of this modality makes of a patch."
+        return CELL_PAINTERS[self.modality](patch, self, t, rng)
 
-# %% ../nbs/29_microscopes.ipynb #c057
+# %% ../nbs/29_microscopes.ipynb #c061
 #| code-fold: true
 def paint_spots(p, scene, t, rng):
     "Return nuclei whose bodies are hardly brighter than the ground; some carry bright spots."
     o = scene.options
-    value = p.brightness**o.uneven * (1 + p.mitosis) * (1 + p.death)
+    value = p.brightness**o.brightness_power * (1 + p.mitosis) * (1 + p.death)
     value = value * (1 - p.depth**2) ** 0.35 * np.exp(o.texture * (p.cloud + 0.5 * p.grain))
     light = 0.9 * p.frame(value) + 0.1 * p.frame(value, 5) + o.spot * scene.spots(t)
     return expose((100 + o.signal * light) * scene.illumination, o.noise, rng, np.uint16, gain=0.4)
@@ -530,16 +525,15 @@ def paint_flat(p, scene, t, rng):
     nucleus = (1 - ball) / (1 + np.exp(30 * (p.depth - 0.38 - 0.04 * p.cloud)))
     grains = (1 - ball) * (1 - nucleus) * (1 - p.depth).clip(min=0)
     inside = nucleus * (0.1 + 0.9 * (p.grain > 1.6))
-    inside = inside + o.granules * grains * (
-        0.6 * p.grain + 1.5 * (p.grain > 1.8) - 4 * (p.grain < -2.5)
-    )
+    contrast = 0.6 * p.grain + 1.5 * (p.grain > 1.8) - 4 * (p.grain < -2.5)
+    inside = inside + o.granules * grains * contrast
     inside = inside + o.texture * 0.25 * (1 - ball) * p.cloud
     shine = ball * np.exp(-(((p.depth - 0.75) / 0.2) ** 2)) * 5
     phase = o.halo * (1.3 * sharp - 0.9 * near - 0.4 * far) + 0.15 * sharp + p.frame(inside - shine)
     image = (110 - o.signal * (phase - scene.ground(t))) * scene.illumination
     return expose(image, o.noise, rng, read=1.5)
 
-# %% ../nbs/29_microscopes.ipynb #c058
+# %% ../nbs/29_microscopes.ipynb #c062
 #| code-fold: true
 def paint_spread(p, scene, t, rng):
     "Return large cells in weak fluorescence that thin out towards an edge which is hard to see."
@@ -547,17 +541,23 @@ def paint_spread(p, scene, t, rng):
     ball = np.maximum(p.mitosis, p.death)
     flat = 0.35 + 0.65 * (1 - p.depth) ** 0.7
     middle = 1 / (1 + np.exp(18 * (p.depth - 0.33)))
-    value = (
-        flat * (1 + (o.centre - 1) * middle) * np.exp(o.texture * (0.7 * p.cloud + 0.5 * p.grain))
-    )
-    value = p.brightness**o.uneven * (value * (1 - ball) + 2 * ball)
+    grain = np.exp(o.texture * (0.7 * p.cloud + 0.5 * p.grain))
+    value = flat * (1 + (o.centre - 1) * middle) * grain
+    value = p.brightness**o.brightness_power * (value * (1 - ball) + 2 * ball)
     light = 100 + o.signal * (0.8 * p.frame(value) + 0.2 * p.frame(value, 8) - 0.3 * scene.dirt)
     return expose(light * scene.illumination, o.noise, rng, np.uint16, gain=1.0, read=4.0)
 
 
 CELL_PAINTERS = {"spots": paint_spots, "flat": paint_flat, "spread": paint_spread}
 
-# %% ../nbs/29_microscopes.ipynb #c065
+
+def cell_scene(frames, shape, cells, modality, seed, spacing, options):
+    "Return the Scene of a movie of such cells with checked options, and {daughter: mother}."
+    check_flat(f"simulated {modality}", shape)
+    usual = CellOptions(**CELLS[modality])
+    return usual_scene(frames, shape, cells, modality, seed, spacing, options, usual, CellScene)
+
+# %% ../nbs/29_microscopes.ipynb #c069
 #| code-fold: true
 # from, to; even in their logarithm if both are above 0
 SIZES = dict(width=(0.7, 1.3), added=(1.6, 4.0), bend=(0.02, 0.5), kink=(0.02, 0.4))
@@ -565,25 +565,26 @@ LIFE = dict(doubling=(4.0, 15.0), variation=(0.05, 0.2), filaments=(0.0, 0.1))
 CONTACT = dict(wiggle=(0.01, 0.1), stickiness=(0.0, 1.0))
 OPTICS = dict(blur=(0.08, 0.25), noise=(0.5, 2.5), vignetting=(0.0, 0.3), debris=(0.0, 10.0))
 DARK = dict(signal=(70.0, 210.0), halo=(0.1, 0.9), texture=(0.05, 0.4))
-GLOWING = dict(signal=(70.0, 1800.0), spread=(0.1, 0.6), membrane=(0.0, 0.8), haze=(0.0, 0.5))
+GLOWING = dict(signal=(70, 1800), brightness_spread=(0.1, 0.6), membrane=(0, 0.8), haze=(0, 0.5))
 CAMERA = dict(noise=(0.7, 2.5), blur=(0.8, 2.5), texture=(0.1, 0.6), vignetting=(0.0, 0.3))
 DOTTED = dict(radius=(9.0, 18.0), signal=(18.0, 150.0), spots=(0.5, 8.0), spot=(1.0, 12.0))
 ANGULAR = dict(radius=(12.0, 30.0), elongation=(1.0, 2.6), power=(1.2, 2.0), roughness=(0.15, 0.5))
 HALOS = dict(signal=(25.0, 80.0), halo=(0.4, 1.6), granules=(0.1, 1.0))
 DIRT = dict(debris=(0.0, 3.0), floating=(0.0, 10.0), shadows=(0.0, 6.0))
 WIDE = dict(radius=(20.0, 40.0), elongation=(1.0, 1.8), roughness=(0.2, 0.5))
-FAINT = dict(signal=(30.0, 150.0), centre=(0.4, 4.0), uneven=(0.5, 1.5))
+FAINT = dict(signal=(30.0, 150.0), centre=(0.4, 4.0), brightness_power=(0.5, 1.5))
 RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "rods": SIZES | LIFE | CONTACT | OPTICS | DARK,
     "rods-fluorescence": SIZES | LIFE | CONTACT | OPTICS | GLOWING,
-    "spots": CAMERA | DOTTED | dict(elongation=(1.0, 1.7), uneven=(0.5, 2.0), speed=(1.0, 4.0)),
+    "spots": CAMERA | DOTTED | dict(elongation=(1, 1.7), brightness_power=(0.5, 2), speed=(1, 4)),
     "flat": CAMERA | ANGULAR | HALOS | DIRT,
     "spread": CAMERA | WIDE | FAINT,
 }
 
-# %% ../nbs/29_microscopes.ipynb #c066
+# %% ../nbs/29_microscopes.ipynb #c070
 def random_options(modality: str, rng: np.random.Generator) -> dict[str, float]:
     "Return options of a modality of this chapter, drawn from `RANGES`: as labs differ."
+    check_known("random_options: modality", modality, RANGES)
     chosen = {}
     for name, (low, high) in RANGES[modality].items():
         at = rng.random()
@@ -602,11 +603,13 @@ def varied_rods(
     modality = str(rng.choice(list(RODS)))
     options = random_options(modality, rng) | fixed
     spacing = options["width"] / rng.uniform(6, 14)  # pixels across a cell
-    options["blur"] = max(options["blur"], 0.7 * spacing)
     room = (side * spacing) ** 2 / (options["width"] * options["added"])  # in newborn cells
     most = np.clip(0.5 * room, 8, 500)
+    part = rng.random()
+    options["blur"] = max(options["blur"], 0.7 * spacing)
     options["doubling"] = max(options["doubling"], frames / np.log2(most))
-    cells = round((most / 2 ** (frames / options["doubling"])) ** rng.random())
     options["colony"] = float(rng.choice([1, 2, 4, 100]))
-    shape, scale = (side, side), (spacing, spacing)
-    return simulate_rods(frames, shape, cells, modality, seed, scale, lazy=None, **options)
+    options |= fixed
+    cells = max(round((most / 2 ** (frames / options["doubling"])) ** part), 1)
+    scale = spacing, spacing
+    return simulate_rods(frames, (side, side), cells, modality, seed, scale, lazy=None, **options)

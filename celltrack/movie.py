@@ -18,8 +18,8 @@ import signal
 import stat
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Protocol, get_args, get_type_hints
@@ -517,3 +517,45 @@ def signals_stop() -> Iterator[None]:
         RECEIVED.clear()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+# %% ../nbs/00_movie.ipynb #c103
+#| code-fold: true
+def check_known(what: str, value: Any, known: Mapping[str, Any]) -> None:  # what: for the message
+    "Raise `InputError` unless a value is one of the known ones."
+    if value not in known:
+        raise InputError(f"{what} {value!r}; known: {', '.join(known)}")
+
+
+def check_options(
+    name: str,  # of what has the options, for the message
+    options: Any,  # a dataclass of numbers
+    changes: dict[str, Any],  # {option: value}
+    least: dict[str, float],  # of the options that cannot be as low as 0
+    most: dict[str, float],  # of those that cannot be as high as 1e12
+) -> Any:
+    "Return options with these changes; `InputError` if one does not exist, or cannot be that."
+    for option, value in changes.items():
+        check_known(f"{name}: no option", option, vars(options))
+        pair = least.get(option, 0.0), most.get(option, 1e12)
+        check_number(f"{name}: {option}", value, pair)
+    return replace(options, **changes)
+
+# %% ../nbs/00_movie.ipynb #c104
+#| code-fold: true
+def check_sizes(name: str, frames: int, shape: Any, cells: int, seed: int, spacing: Any) -> tuple:
+    "Return shape and spacing as tuples; `InputError` where no movie could have them."
+    shape = tuple(int(s) for s in np.atleast_1d(shape))
+    if spacing is None:
+        spacing = (3.0,) * (len(shape) - 2) + (1.0, 1.0)
+    if frames < 1 or cells < 0 or seed < 0 or min(shape) < 1:
+        found = f"{name}: {frames} frames of {shape}, {cells} cells, seed {seed}"
+        raise InputError(f"{found}. Give 1 frame, 1 pixel or more, nothing below 0")
+    movie = Movie(range(frames), name, spacing, shape=shape)  # checks them
+    return movie.frame_shape, movie.spacing
+
+
+def check_flat(name: str, shape: Any) -> None:
+    "Raise `InputError` unless frames of this shape are flat."
+    shape = tuple(np.atleast_1d(shape).tolist())
+    if len(shape) != 2:
+        raise InputError(f"{name}: frames of {shape}; give two sizes, (y, x)")

@@ -11,7 +11,7 @@ import logging
 import platform
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -47,7 +47,15 @@ from .track.sort import Sort, Tracker, match_boxes
 from .tracks import Tracks
 
 # %% ../nbs/60_pipeline.ipynb #c013
-AUTO_TRACKER = "sort-divide"  # what `auto` means
+AUTO_TRACKER = "gnn-divide"  # what `auto` means, unless options of SORT are given: then sort-divide
+
+
+def tracker_name(name, options):
+    "Return a name of TRACKERS for `auto`, by the options that are given; other names as they are."
+    if name != "auto":
+        return name
+    of_sort = {field.name for field in fields(Sort)}
+    return "sort-divide" if of_sort & options.keys() else AUTO_TRACKER
 
 # %% ../nbs/60_pipeline.ipynb #c014
 TRACKERS = {  # name: where its class, or a function that makes it, stands
@@ -62,6 +70,7 @@ TRACKERS = {  # name: where its class, or a function that makes it, stands
     "optimum": "celltrack.link.solve:Solver",
     "gnn-greedy": "celltrack.pipeline:gnn_greedy",
     "gnn": "celltrack.pipeline:gnn",
+    "gnn-divide": "celltrack.pipeline:gnn_divide",
 }
 
 
@@ -70,10 +79,10 @@ def open_tracker(
     **options: Any,  # of the tracker; None: its default
 ) -> Any:
     "Return the linker called `name`; `InputError` for an unknown name or option."
-    name = AUTO_TRACKER if name == "auto" else name
+    given = {key: value for key, value in options.items() if value is not None}
+    name = tracker_name(name, given)
     if name not in TRACKERS:
         raise InputError(f"no tracker {name!r}. Known are {', '.join(TRACKERS)}")
-    given = {key: value for key, value in options.items() if value is not None}
     return create(f"tracker {name}", resolve_name(TRACKERS[name]), given)
 
 # %% ../nbs/60_pipeline.ipynb #c016
@@ -116,6 +125,11 @@ def gnn(links: str | Path = "gnn", **options):
     from celltrack.link.solve import GnnCosts, Solver
 
     return create("tracker gnn", Solver, {"costs": GnnCosts(links)} | options)
+
+
+def gnn_divide(**options):
+    "Return the cheapest lineage by a graph network, then the step of chapter 43."
+    return Divide(gnn(**options))
 
 
 def gnn_greedy(**options):
@@ -257,7 +271,7 @@ class Track(MovieOptions):
     test_time_augmentation: bool = False  # mean over mirror images: four times the work
     modality: Literal["auto", "nuclei", "phase", "dic"] = "auto"  # for --model classic
     tracker: Annotated[str, arg(metavar="{auto," + ",".join(TRACKERS) + "}")] = "auto"
-    "see chapters 60 and 61; auto: sort-divide"
+    "see chapters 60 and 61; auto: gnn-divide, or sort-divide where an option of SORT is given"
     tuned: Path | None = None  # sort-best.json of `celltrack tune sort`: its settings
     gate: Annotated[float | None, (1e-6, 1e6)] = None
     "a cell lies at most so many cell sizes from where it is expected"
@@ -285,9 +299,9 @@ def track_each(command: Track) -> Iterator[str]:
     found = result_folders(command.movies, command.out)
     for path, out in found:
         check_place(out, path)
-    linker = tracker_of(command)
+    tracker = tracker_of(command)
     for path, out in found:
-        yield track_files(command, linker, path, out)
+        yield track_files(command, tracker, path, out)
 
 # %% ../nbs/60_pipeline.ipynb #c048
 #| code-fold: true
@@ -302,15 +316,15 @@ def check_place(out: Path, path: Path) -> None:
     refuse_other(out / "run.json", path)
 
 
-def tracker_of(command: Track) -> Any:
-    "Return the linker that the options of a command ask for."
+def tracker_of(command: Track) -> tuple[str, Any]:
+    "Return (name, linker): what the options of a command ask for."
     names = "gate", "max_age", "min_hits", "links"
     asked = {k: getattr(command, k) for k in names if getattr(command, k) is not None}
     if command.tuned is not None:
         asked = tuned_settings(command.tuned) | asked
     if command.velocity is not None:
         asked["motion"] = partial(PointMotion, velocity=command.velocity)
-    return open_tracker(command.tracker, **asked)
+    return tracker_name(command.tracker, asked), open_tracker(command.tracker, **asked)
 
 
 def tuned_settings(path: Path) -> dict:
@@ -332,17 +346,17 @@ def tuned_settings(path: Path) -> dict:
 
 # %% ../nbs/60_pipeline.ipynb #c049
 #| code-fold: true
-def track_files(command: Track, linker: Any, path: Path, out: Path) -> str:
+def track_files(command: Track, tracker: tuple[str, Any], path: Path, out: Path) -> str:
     "Track one movie and write its result; return what to print."
     movie = read_movie(path, command.spacing, command.interval, **command.reading())
     keep_others(masks_folder(out, movie, path), ["mask000.tif"])
+    name, linker = tracker
     begin = time.perf_counter()
     with scratch_folder() as scratch:
         labels, origin = labels_for(command, movie, path, scratch)
         segmented = time.perf_counter()
         tracks = track_movie(movie, tracker=linker, labels=labels)
         seconds = {"segment": segmented - begin, "link": time.perf_counter() - segmented}
-        name = AUTO_TRACKER if command.tracker == "auto" else command.tracker
         used = {
             "parameters": asdict(command),
             "labels": origin,

@@ -16,7 +16,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 from skimage.measure import label as connected_regions
 
-from .movie import InputError, LazyFrames, Movie, check_number
+from .movie import LazyFrames, Movie, check_known, check_options, check_sizes
 from .tracks import Tracks, cells_of, from_links, links_by_label
 
 # %% ../nbs/02_simulate.ipynb #c011
@@ -31,6 +31,7 @@ class SimulationOptions:
     roughness: float = 0.10  # how far an outline departs from that, as a fraction of the radius
     texture: float = 0.25  # contrast inside a cell
     plate: float = 0.7  # width over length of a cell in mid-mitosis; 1 is round
+    leap: float = 0.0  # how far daughters jump apart, in radii; above 0 no waist is seen before
     colony: float = 4.0  # cells that start side by side
     crowding: float = 0.95  # how near neighbours come: at 1 they touch, below it they overlap a bit
     cycle: float = 50.0  # frames from birth to division, 10 at least
@@ -47,8 +48,23 @@ class SimulationOptions:
 
 # %% ../nbs/02_simulate.ipynb #c013
 #| code-fold: true
+class Rows:
+    "What is known of the cells of one frame: a dataclass of arrays, one entry per cell."
+
+    def __len__(self):
+        return len(self.ident)
+
+    def take(self, rows: Any) -> Any:
+        "Return the cells of these rows."
+        return type(self)(*(values[rows] for values in vars(self).values()))
+
+    def __add__(self, other):
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return type(self)(*(np.concatenate(pair) for pair in pairs))
+
+
 @dataclass
-class Population:
+class Population(Rows):
     "All cells of one frame, one array entry per cell."
 
     ident: np.ndarray  # (n,) never used twice
@@ -63,17 +79,6 @@ class Population:
     traits: np.ndarray  # (n, 3) size, elongation and pace, relative to the average cell
     origin: np.ndarray  # (n, d) where in the noise tile this cell's texture lies
 
-    def __len__(self):
-        return len(self.ident)
-
-    def take(self, rows: Any) -> "Population":
-        "Return the cells of these rows."
-        return type(self)(*(values[rows] for values in vars(self).values()))
-
-    def __add__(self, other):
-        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
-        return type(self)(*(np.concatenate(pair) for pair in pairs))
-
 # %% ../nbs/02_simulate.ipynb #c014
 #| code-fold: true
 def orthonormal(rotation: np.ndarray) -> np.ndarray:  # (n, d, d)
@@ -87,13 +92,15 @@ def orthonormal(rotation: np.ndarray) -> np.ndarray:  # (n, d, d)
 
 
 LABEL_FREE = dict(plate=1.0, crowding=0.8, speed=1.5)
-FLAT = dict(radius=26.0, roughness=0.2, texture=0.6, colony=8.0, blur=1.0, vignetting=0.015)
+ADHERENT = dict(radius=26.0, roughness=0.2, texture=0.6, colony=8.0, blur=1.0, vignetting=0.015)
 SPINDLE = dict(radius=5.5, elongation=3.0, power=1.25, roughness=0.15, blur=0.9, vignetting=0.3)
-DIC = LABEL_FREE | FLAT | {"signal": 200.0}
-PHASE = LABEL_FREE | SPINDLE | {"signal": 150.0}
-MODALITIES: dict[str, dict[str, float]] = {"nuclei": {}, "dic": DIC, "phase": PHASE}
-LATER = "celltrack.microscopes:microscope_scene"  # chapter 29, looked up when asked for
-FURTHER = dict.fromkeys(("spots", "flat", "spread", "rods", "rods-fluorescence"), LATER)
+MODALITIES: dict[str, dict[str, float]] = {
+    "nuclei": {},
+    "dic": LABEL_FREE | ADHERENT | {"signal": 200.0},
+    "phase": LABEL_FREE | SPINDLE | {"signal": 150.0},
+}
+FURTHER = dict.fromkeys(("spots", "flat", "spread"), "celltrack.microscopes:cell_scene")
+FURTHER |= dict.fromkeys(("rods", "rods-fluorescence"), "celltrack.microscopes:rod_scene")
 
 # %% ../nbs/02_simulate.ipynb #c016
 #| code-fold: true
@@ -130,7 +137,8 @@ WAIST = {2: 0.80, 3: 0.62}  # what is left of it by a waist
 
 def stage(cells):
     "Return how far in mitosis each cell is before and after the split, and how shrunk: 0 to 1."
-    before = np.clip((MITOSIS + 1 - (cells.cycle - cells.age)) / MITOSIS, 0, 1)
+    left = cells.cycle - cells.age
+    before = np.clip((MITOSIS + 1 - left) / MITOSIS, 0, 1)
     after = np.clip(1 - cells.age / MITOSIS, 0, 1)
     recovers = np.minimum(cells.shrinking + 1, SHRINKING - cells.shrinking)  # as far as death goes
     return before, after, np.maximum(cells.dying + 1, recovers) / DYING
@@ -204,11 +212,14 @@ def push_apart(cells, options, box, rounds=4):
 #| code-fold: true
 def divide(cells, options, next_ident, rng):
     "Return the cells with each one whose time is up replaced by two, and (daughters, mothers)."
-    due = cells.age >= cells.cycle
+    due = splitting(cells) if options.leap else cells.age >= cells.cycle  # a leap shows no waist
     mother, rest = cells.take(np.flatnonzero(due)), cells.take(np.flatnonzero(~due))
     n, d = mother.position.shape
     uneven = 0.08 * rng.standard_normal(n).clip(-2, 2)  # what one daughter gets, the other lacks
-    arm = 0.55 * semi_axes(mother, options)[:, 0]
+    jump = 0.0
+    if options.leap:  # without it nothing is drawn
+        jump = options.leap * options.radius * rng.uniform(0.5, 1.5, n)
+    arm = 0.55 * semi_axes(mother, options)[:, 0] + jump
     axis = mother.rotation[:, 0]
     for sign in (1, -1):
         child = newborn(n, next_ident, options, d, rng)
@@ -234,7 +245,7 @@ def decline(cells, dies, able, options, rng):
     alive = (cells.dying != BURSTING) & (dying < DYING)
     return replace(cells, dying=dying, shrinking=shrinking).take(np.flatnonzero(alive))
 
-# %% ../nbs/02_simulate.ipynb #c035
+# %% ../nbs/02_simulate.ipynb #c036
 #| code-fold: true
 def place_cells(count, cells, size, margin, options, rng):
     "Return positions (count, d) in colonies: `cells` of them in view, the others in the margin."
@@ -266,7 +277,7 @@ def step(cells, pressure, free, options, box, next_ident, rng):
     cells.position, pressure = push_apart(cells, options, box)
     return cells, pressure, born
 
-# %% ../nbs/02_simulate.ipynb #c036
+# %% ../nbs/02_simulate.ipynb #c037
 #| code-fold: true
 def live_cells(frames, size, cells, options, rng):
     "Return the Population of each frame, positions relative to the view, and {daughter: mother}."
@@ -296,7 +307,7 @@ def live_cells(frames, size, cells, options, rng):
         history.append(replace(now, position=position))
     return history, parents
 
-# %% ../nbs/02_simulate.ipynb #c041
+# %% ../nbs/02_simulate.ipynb #c042
 #| code-fold: true
 def largest_regions(index):
     "Return a label image with all but the largest connected region of each label set to 0."
@@ -323,7 +334,7 @@ def look_up(tile, at):
     index = [np.floor(k * np.float32(size)).astype(np.int32) & (size - 1) for k in at]
     return tile[tuple(index)]
 
-# %% ../nbs/02_simulate.ipynb #c042
+# %% ../nbs/02_simulate.ipynb #c043
 #| code-fold: true
 def surroundings(cells, axes, limit, shape, spacing, room=100_000):
     "Yield flat index, cell, `body` (d, n) of the pixels within `limit` of cells, some at a time."
@@ -347,7 +358,7 @@ def surroundings(cells, axes, limit, shape, spacing, room=100_000):
         cell = np.broadcast_to(rows[:, None], near.shape)[near]
         yield pixel, cell, body[:, near]
 
-# %% ../nbs/02_simulate.ipynb #c043
+# %% ../nbs/02_simulate.ipynb #c044
 #| code-fold: true
 def footprint(cells, options, shape, spacing, tile, t):
     "Return (pixel, cell, depth, body): each pixel goes to the cell that is relatively nearest."
@@ -377,7 +388,7 @@ def footprint(cells, options, shape, spacing, tile, t):
     owned = (depth < 1) & (rank == deepest[pixel])
     return pixel[owned], cell[owned], depth[owned], body[:, owned]
 
-# %% ../nbs/02_simulate.ipynb #c047
+# %% ../nbs/02_simulate.ipynb #c048
 #| code-fold: false
 def expose(image, noise, rng, dtype=np.uint8, gain=0.02, read=2.0):
     "Return an image as a camera records it: shot noise (variance = gain × signal), read noise."
@@ -394,7 +405,7 @@ def uneven_illumination(shape, loss, rng):
     fall = y[:, None] ** 2 + x**2
     return np.broadcast_to(1 - np.float32(loss / max(fall.max(), 1e-6)) * fall, shape)
 
-# %% ../nbs/02_simulate.ipynb #c050
+# %% ../nbs/02_simulate.ipynb #c051
 #| code-fold: true
 @dataclass
 class Patch:
@@ -409,7 +420,7 @@ class Patch:
     mitosis: np.ndarray  # 0 to 1
     death: np.ndarray  # 0 to 1
 
-# %% ../nbs/02_simulate.ipynb #c051
+# %% ../nbs/02_simulate.ipynb #c052
 #| code-fold: true
 def paint_nuclei(p, o, illumination, rng):
     "Return fluorescent nuclei: bright where DNA is dense, on a dark background with some haze."
@@ -442,7 +453,7 @@ def paint_phase(p, o, illumination, rng):
 
 PAINTERS = {"nuclei": paint_nuclei, "dic": paint_dic, "phase": paint_phase}
 
-# %% ../nbs/02_simulate.ipynb #c053
+# %% ../nbs/02_simulate.ipynb #c054
 #| code-fold: true
 class RegionScene:
     "The cells of all frames: draws their regions in any frame when asked."
@@ -483,7 +494,7 @@ class RegionScene:
         "Return the label image of frame `t`: each cell has the number of its track."
         return self.tracks[t][self.rows(t)]
 
-# %% ../nbs/02_simulate.ipynb #c054
+# %% ../nbs/02_simulate.ipynb #c055
 #| code-fold: true
 class Scene(RegionScene):
     "Draws the regions and the picture of any frame when asked."
@@ -504,10 +515,10 @@ class Scene(RegionScene):
             mitosis=np.maximum(before, after)[cell],
             death=death[cell],
         )
-        return self.paint(patch, np.random.default_rng([self.seed, 2, t]))
+        return self.paint(patch, t, np.random.default_rng([self.seed, 2, t]))
 
-    def paint(self, patch, rng):
-        "Return the image that the microscope of this modality makes of a patch."
+    def paint(self, patch, t, rng):
+        "Return the image of frame `t` that the microscope of this modality makes of a patch."
         return PAINTERS[self.modality](patch, self.options, self.illumination, rng)
 
     def blurred(self, pixel, value, times):
@@ -524,7 +535,7 @@ class Scene(RegionScene):
         for t, now in table.groupby("frame"):
             self.tracks[t][now.row + 1] = now.track
 
-# %% ../nbs/02_simulate.ipynb #c056
+# %% ../nbs/02_simulate.ipynb #c057
 #| code-fold: true
 def name_tracks(cells, history, parents):
     "Return cells named by their track, in order, and the lineage: a track is a run in view."
@@ -538,20 +549,21 @@ def name_tracks(cells, history, parents):
     cells.insert(2, "track", cells.pop("track"))
     return cells.assign(label=cells.track), lineage
 
-# %% ../nbs/02_simulate.ipynb #c058
+# %% ../nbs/02_simulate.ipynb #c059
 def simulate_movie(
     frames: int = 60,  # how many
     shape: tuple[int, ...] = (256, 256),  # of a frame in pixels: (y, x) or (z, y, x)
     cells: int = 30,  # with their centre in view in the first frame
     modality: str = "nuclei",  # or "dic", "phase", and those of `FURTHER`
     seed: int = 0,  # the same seed gives the same movie
-    spacing: tuple[float, ...] | None = None,  # µm per pixel: default 1, and 3 along z
+    spacing: tuple[float, ...] | None = None,  # µm per pixel: default 1, 3 along z; rods .1
     interval: float = 10.0,  # minutes between frames
     lazy: bool | None = None,  # draw frames when asked for; default: over 64 million pixels
-    **options: float,  # fields of `SimulationOptions`
+    **options: float,  # of `SimulationOptions`; of `CellOptions`, `RodOptions` if in `FURTHER`
 ) -> tuple[Movie, Tracks]:
     "Return a simulated movie and its exact truth, with labels, parents and fates."
-    make = resolve_name(FURTHER[modality]) if modality in FURTHER else cell_scene
+    check_known("simulate_movie: modality", modality, MODALITIES | FURTHER)
+    make = resolve_name(FURTHER[modality]) if modality in FURTHER else usual_scene
     scene, parents = make(frames, shape, cells, modality, seed, spacing, options)
     in_memory = frames * np.prod(scene.shape) <= 2**26 if lazy is None else not lazy
     tables, regions, pictures = [], [], []
@@ -572,7 +584,7 @@ def simulate_movie(
     labels = movie.like(masks, name=f"truth of {movie.name}")
     return movie, Tracks(table.drop(columns="row"), lineage, labels)
 
-# %% ../nbs/02_simulate.ipynb #c059
+# %% ../nbs/02_simulate.ipynb #c060
 def course_movie(modality: str = "nuclei") -> tuple[Movie, Tracks]:
     "Return the course's movie and its truth, 48 frames of 256 × 256, always the same."
     cells = {"nuclei": 24, "dic": 12, "phase": 80}[modality]
@@ -583,41 +595,26 @@ def hard_movie() -> tuple[Movie, Tracks]:
     "Return a harder movie and its truth: as the course's, but crowded and twice as fast."
     return simulate_movie(48, (256, 256), 60, seed=22, cycle=32.0, death=0.008, speed=8.0)
 
-# %% ../nbs/02_simulate.ipynb #c060
+# %% ../nbs/02_simulate.ipynb #c061
 #| code-fold: true
-def cell_scene(frames, shape, cells, modality, seed, spacing, options):
+def usual_scene(
+    frames, shape, cells, modality, seed, spacing, options, usual=None, maker=Scene
+):  # usual: options of the modality, if not those of chapter 02
     "Return the Scene of a movie of checked options, and {daughter: mother}."
-    shape, spacing = check_sizes(frames, shape, cells, seed, spacing)
+    shape, spacing = check_sizes(f"simulated {modality}", frames, shape, cells, seed, spacing)
     size = np.multiply(shape, spacing)
-    chosen = check_options(modality, options, size, cells)
+    usual = usual or SimulationOptions(**MODALITIES[modality])
+    chosen = choose_options(modality, usual, options, size, cells)
     history, parents = live_cells(frames, size, cells, chosen, np.random.default_rng([seed, 0]))
-    return Scene(history, chosen, modality, shape, spacing, seed), parents
+    return maker(history, chosen, modality, shape, spacing, seed), parents
 
 
-def check_sizes(frames, shape, cells, seed, spacing):
-    "Return shape and spacing as tuples; `InputError` where no movie could have them."
-    shape = tuple(int(s) for s in np.atleast_1d(shape))
-    spacing = (3.0,) * (len(shape) - 2) + (1.0, 1.0) if spacing is None else spacing
-    if frames < 1 or cells < 0 or seed < 0 or min(shape) < 1:
-        found = f"simulate_movie: {frames} frames of {shape}, {cells} cells, seed {seed}"
-        raise InputError(f"{found}. Give 1 frame, 1 pixel or more, nothing below 0")
-    movie = Movie(range(frames), "simulate_movie", spacing, shape=shape)  # checks them
-    return movie.frame_shape, movie.spacing
-
-
-def check_options(modality, options, size, cells, kinds=MODALITIES, maker=SimulationOptions):
-    "Return the options of a modality, one of `kinds`, with these changes, or `InputError`."
-    if modality not in kinds:
-        raise InputError(f"modality {modality!r}; known: {', '.join(MODALITIES | FURTHER)}")
-    known = asdict(maker())
+def choose_options(modality, usual, changes, size, cells):
+    "Return options with these changes, the radius less where so many cells would not fit."
     least = dict(elongation=1.0, power=1.0, plate=0.3, cycle=10.0, radius=1e-3)
-    for name, value in options.items():
-        if name not in known:
-            raise InputError(f"simulate_movie: no option {name!r}; known: {', '.join(known)}")
-        pair = least.get(name, 0.0), 1.0 if name == "lysis" else 1e12
-        check_number(f"simulate_movie: {name}", value, pair)
-    chosen = maker(**kinds[modality] | options)
-    if "radius" in known and "radius" not in options:
+    most = dict(lysis=1.0)  # a share
+    chosen = check_options(f"simulated {modality}", usual, changes, least, most)
+    if "radius" not in changes:
         room = 0.5 * np.prod(size) / max(cells, 1) / BALL[len(size)]  # of one cell
         chosen.radius = float(min(chosen.radius, room ** (1 / len(size))))
     return chosen

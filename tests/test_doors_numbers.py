@@ -345,7 +345,7 @@ def test_links_are_described_block_by_block(cells, monkeypatch):
     cells = measure_movie(truth.labels, movie)
     cells = cells[np.random.default_rng(0).random(len(cells)) > 0.1].reset_index(drop=True)
     links = candidate_graph(cells)
-    whole = features.describe(cells, links)
+    whole = features.describe(cells, links, labels=truth.labels)
     blocks = features.link_blocks
     for most in (1, 50, 300):
         monkeypatch.setattr(features, "link_blocks", lambda links, most=most: blocks(links, most))
@@ -353,8 +353,9 @@ def test_links_are_described_block_by_block(cells, monkeypatch):
         assert np.array_equal(
             np.sort(np.concatenate(blocks(links, most))), np.arange(len(links.src))
         )
-        again = features.describe(cells, links)
-        assert np.array_equal(whole.edges, again.edges) and np.array_equal(whole.nodes, again.nodes)
+        again = features.describe(cells, links, labels=truth.labels)
+        assert np.array_equal(whole.edges, again.edges, equal_nan=True)
+        assert np.array_equal(whole.nodes, again.nodes)
 
 
 MEASURE = """
@@ -381,7 +382,7 @@ print(len(links.src), after - before)
 
 
 def test_memory_of_gnn_grows_with_its_tables_alone():
-    "A link needs 136 bytes of features; all columns of all links at once took 1,300 bytes each."
+    "A link needs 216 bytes of features; all columns of all links at once would take 2,000 each."
     found = []
     for frames in (60, 240):
         done = subprocess.run(
@@ -389,7 +390,7 @@ def test_memory_of_gnn_grows_with_its_tables_alone():
         )
         found.append(np.array(done.stdout.split(), float))
     links, kilobytes = found[1] - found[0]
-    assert 1024 * kilobytes / links < 450, found
+    assert 1024 * kilobytes / links < 700, found
 
 
 def test_torch_has_finite_weights_in_the_box():

@@ -90,9 +90,10 @@ def test_import_loads_nothing_heavy():
     assert loaded_by("import celltrack") == []
 
 
-def test_the_default_tracker_needs_no_torch():
+def test_sort_divide_needs_no_torch():
     made = "import celltrack as ct; movie, truth = ct.simulate_movie(3, cells=4)"
-    assert "torch" not in loaded_by(f"{made}; ct.track_movie(movie, labels=truth.labels)")
+    track = "ct.track_movie(movie, tracker='sort-divide', labels=truth.labels)"
+    assert "torch" not in loaded_by(f"{made}; {track}")
 
 
 def test_help_loads_nothing_heavy():

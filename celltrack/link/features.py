@@ -26,6 +26,16 @@ from celltrack.detections import (
     stack_features,
 )
 from ..movie import InputError, Movie
+from celltrack.shapes import (
+    FAMILY_FEATURES,
+    MASK_FEATURES,
+    collective_flow,
+    family_columns,
+    lies_on_one,
+    mask_pairs,
+    pair_columns,
+    read_shapes,
+)
 from ..tracks import axes_of
 
 # %% ../../nbs/50_link.features.ipynb #c008
@@ -213,22 +223,11 @@ def best_rival(value, group, fill=9.0):  # (m,), (m,) group of each; of an item 
     return out
 
 
-def local_flow(detections, links, mutual, k=7):
-    "Return (n, d) the median displacement of the nearest k cells that came over a mutual link."
+def moved_links(detections, links, flow):  # (n, d) to the next frame
+    "Return the links with distances to where the neighbourhood moves the earlier cell."
     position = detections.position
-    flow = np.zeros_like(position)
-    step = position[links.dst] - position[links.src]
-    used = np.flatnonzero(mutual)
-    arrivals = rows_by_frame(links.frame[links.dst[used]])
-    for rows, arrived in zip(rows_by_frame(detections.frame), arrivals, strict=False):
-        if len(arrived) == 0 or len(rows) == 0:
-            continue
-        arrived = used[arrived]
-        tree = cKDTree(position[links.dst[arrived]])
-        neighbours = range(1, min(k, len(arrived)) + 1)
-        around = tree.query(position[rows], k=neighbours)[1]
-        flow[rows] = np.median(step[arrived][around], axis=1)
-    return flow
+    step = position[links.dst] - position[links.src] - flow[links.src] * links.lag[:, None]
+    return links._replace(distance=row_lengths(step))
 
 # %% ../../nbs/50_link.features.ipynb #c035
 def sister_pairs(links, chain, late=2):  # Candidates, of MutualLinks; frames
@@ -285,6 +284,11 @@ NO_SISTER = {
     "sister angle": 1.0,  # cosine; -1: on opposite sides
     "sister intensity": 0.5,  # difference of ranks
     "sister axis ratio": 0.5,  # difference
+    "joint share of mother": 0.0,
+    "joint mask IoU": 0.0,
+    "sister end distance": 3.0,
+    "opposite sides": 1.0,
+    "collinear": 0.0,
 }
 
 
@@ -303,12 +307,14 @@ def pair_geometry(detections, links, one, two, size):  # pairs of links; size of
     }
 
 # %% ../../nbs/50_link.features.ipynb #c041
-def sister_features(detections, links, pairs, rival, size):  # (m,) of links, in sizes; (m,)
+def sister_features(detections, links, pairs, rival, size, masks):  # (m,) in sizes; (m,); masks
     "Return columns as in `NO_SISTER`: what is known of the best sister of each link."
     one, two = np.r_[pairs[0], pairs[1]], np.r_[pairs[1], pairs[0]]
     pair = pair_geometry(detections, links, one, two, size)
     badness = pair["midpoint distance"] + abs(pair["area sum"])
     badness = badness + 0.5 * pair["area ratio"] + 0.3 * pair["sister distance"]
+    family = family_columns(masks.take(one), masks.take(two))
+    badness = badness - np.nan_to_num(family["joint mask IoU"])
     order = np.lexsort((two, badness, one))
     best = order[np.unique(one[order], return_index=True)[1]]
     one, two = one[best], two[best]
@@ -324,8 +330,9 @@ def sister_features(detections, links, pairs, rival, size):  # (m,) of links, in
         "sister angle": (a * b).sum(1) / np.maximum(row_lengths(a) * row_lengths(b), 1e-9),
         "sister intensity": abs(rank[i] - rank[j]),
         "sister axis ratio": abs(ratio[i] - ratio[j]),
+        **{name: column[best] for name, column in family.items()},
     }
-    columns = {name: np.full(len(links.src), fill) for name, fill in NO_SISTER.items()}
+    columns = {name: np.full(len(links.src), NO_SISTER[name]) for name in found}
     for name, column in columns.items():
         column[one] = found[name]
     return columns
@@ -350,6 +357,20 @@ def step_cost(
     return distance + change + 0.5 * (lag - 1) + late * ((lag > 1) & goes_on[src])
 
 # %% ../../nbs/50_link.features.ipynb #c046
+PAIR_FEATURES = (  # of a link and its best sister
+    Feature("has sister", "flag"),
+    Feature("midpoint distance", "length", True),
+    Feature("area sum", "size"),
+    Feature("area ratio", "size"),
+    Feature("sister distance", "length", True),
+    Feature("joint box IoU", "overlap"),
+    Feature("sister's rival", "length", True),
+    Feature("sister angle", "ratio"),
+    Feature("sister intensity", "intensity"),
+    Feature("sister axis ratio", "shape"),
+)
+
+# %% ../../nbs/50_link.features.ipynb #c047
 EDGE_FEATURES = (
     Feature("distance", "length", True),
     Feature("distance²", "area", True),
@@ -371,40 +392,34 @@ EDGE_FEATURES = (
     Feature("frames after later", "history"),
     Feature("frames after earlier", "history"),
     Feature("lag", "time"),
-    Feature(
-        "rival mother", "length", True
-    ),  # how much nearer the best other one is (negative: farther)
+    # how much nearer the best other one is (negative: farther)
+    Feature("rival mother", "length", True),
     Feature("rival daughter", "length", True),
     Feature("mutual", "flag"),
     Feature("cost", "cost"),
-    Feature("has sister", "flag"),
-    Feature("midpoint distance", "length", True),
-    Feature("area sum", "size"),
-    Feature("area ratio", "size"),
-    Feature("sister distance", "length", True),
-    Feature("joint box IoU", "overlap"),
-    Feature("sister's rival", "length", True),
-    Feature("sister angle", "ratio"),
-    Feature("sister intensity", "intensity"),
-    Feature("sister axis ratio", "shape"),
+    *PAIR_FEATURES,
+    Feature("rival mother's mask", "mask"),  # how much more of the mask the best other one shares
+    Feature("rival daughter's mask", "mask"),
+    *MASK_FEATURES,
+    *FAMILY_FEATURES,
 )
 
-# %% ../../nbs/50_link.features.ipynb #c047
-def edge_features(detections, links, mutual, nodes, pairs, flow):  # of the functions above
+# %% ../../nbs/50_link.features.ipynb #c048
+def edge_features(detections, links, mutual, nodes, pairs, moved, masks):  # of the functions above
     "Return {name: (m,)}: what is known of each link."
     src, dst, lag = links.src, links.dst, links.lag
     size = np.maximum(detections.size[src], 0.5 * detections.typical_size)
     distance = links.distance / size
-    step = detections.position[dst] - detections.position[src]
+    moved_distance = moved.distance / size
     code = lag.max(initial=0) + 1
-    rival_mother = best_rival(distance, dst * code + lag)
-    rival_daughter = best_rival(distance, src * code + lag)
+    rival_mother = best_rival(moved_distance, dst * code + lag)
+    rival_daughter = best_rival(moved_distance, src * code + lag)
     growth = np.log(detections.area[dst] / detections.area[src])
     brighter = detections.intensity_rank[dst] - detections.intensity_rank[src]
     return {
         "distance": distance,
         "distance²": distance**2,
-        "distance to flow": row_lengths(step - flow[dst] * lag[:, None]) / size,
+        "distance to flow": moved_distance,
         "distance per √frame": distance / np.sqrt(lag),
         "lag is 1": lag == 1,
         "lag is 2": lag == 2,
@@ -420,14 +435,26 @@ def edge_features(detections, links, mutual, nodes, pairs, flow):  # of the func
         "frames after later": nodes["frames after"][dst],
         "frames after earlier": nodes["frames after"][src],
         "lag": lag / 3,
-        "rival mother": (distance - rival_mother).clip(-3, 3),
-        "rival daughter": (distance - rival_daughter).clip(-3, 3),
+        "rival mother": (moved_distance - rival_mother).clip(-3, 3),
+        "rival daughter": (moved_distance - rival_daughter).clip(-3, 3),
         "mutual": mutual.mutual,
-        "cost": step_cost(detections, links, mutual),
-        **sister_features(detections, links, pairs, rival_mother, size),
+        "cost": step_cost(detections, moved, mutual),
+        **sister_features(detections, links, pairs, rival_mother, size, masks),
+        **mask_features(masks, dst * code + lag, src * code + lag),
     }
 
-# %% ../../nbs/50_link.features.ipynb #c048
+# %% ../../nbs/50_link.features.ipynb #c049
+IS_MASK = np.flatnonzero([feature.kind == "mask" for feature in EDGE_FEATURES])
+
+# %% ../../nbs/50_link.features.ipynb #c050
+def mask_features(masks, same_daughter, same_mother):  # MaskPairs of the links, groups (m,)
+    "Return the columns about masks."
+    rivals = {"rival mother's mask": same_daughter, "rival daughter's mask": same_mother}
+    columns = pair_columns(masks)
+    apart = -np.nan_to_num(columns["moved mask IoU"])
+    return columns | {name: apart - best_rival(apart, k, 0.0) for name, k in rivals.items()}
+
+
 def overlap_features(earlier, later):  # boxes (m, 3·d)
     "Return columns: IoU, and the shares of the boxes that lie in both."
     common = box_overlap(earlier, later)
@@ -437,7 +464,7 @@ def overlap_features(earlier, later):  # boxes (m, 3·d)
         "share of earlier box": common / box_volume(earlier),
     }
 
-# %% ../../nbs/50_link.features.ipynb #c056
+# %% ../../nbs/50_link.features.ipynb #c058
 EMBEDDING_FEATURE = Feature("embedding cosine", "appearance")
 
 
@@ -446,12 +473,10 @@ def edge_columns(count):
     return EDGE_FEATURES if count == len(EDGE_FEATURES) else (*EDGE_FEATURES, EMBEDDING_FEATURE)
 
 
-def fit_columns(edges, mean):  # (m, k) of a Described; mean of each column that a network uses
-    "Return the columns that it uses; those that are not known are set to their mean."
-    unknown = np.broadcast_to(
-        mean[edges.shape[1] :], (len(edges), max(len(mean) - edges.shape[1], 0))
-    )
-    return np.concatenate([edges[:, : len(mean)], unknown], axis=1, dtype=np.float32)
+def fit_columns(edges, width):  # (m, k) of a Described; columns that a network uses
+    "Return as many columns; those that are not there are NaN: not known."
+    unknown = np.full((len(edges), max(width - edges.shape[1], 0)), np.nan, np.float32)
+    return np.concatenate([edges[:, :width], unknown], axis=1)
 
 
 def check_embeddings(embeddings, n):  # (n, d) or None
@@ -470,13 +495,13 @@ def embedding_cosine(embeddings, links):  # unit rows (n, d), Candidates
     "Return (m,) the cosine of the embeddings of both cells of each link."
     return np.einsum("md,md->m", embeddings[links.src], embeddings[links.dst])
 
-# %% ../../nbs/50_link.features.ipynb #c060
+# %% ../../nbs/50_link.features.ipynb #c062
 class Described(NamedTuple):
     "Candidates and what is known of them."
 
     links: Candidates
     nodes: np.ndarray  # (n, 21) float32, as in NODE_FEATURES
-    edges: np.ndarray  # (m, 34) float32, as in EDGE_FEATURES; with embeddings one more
+    edges: np.ndarray  # (m, 54) float32, as in EDGE_FEATURES; with embeddings one more
 
     def node_table(self, cells: pd.DataFrame) -> pd.DataFrame:
         "Return one row per cell: frame, label, features."
@@ -495,7 +520,7 @@ class Described(NamedTuple):
         table = pd.DataFrame(self.edges, columns=names)
         return pd.concat([*ends, table], axis=1)
 
-# %% ../../nbs/50_link.features.ipynb #c062
+# %% ../../nbs/50_link.features.ipynb #c064
 def link_blocks(links, most=50_000):  # Candidates
     "Return rows of links, about `most` at a time; those from one frame are together."
     frame = links.frame[links.src]
@@ -510,39 +535,51 @@ def of_links(links, mutual, rows):  # Candidates, their MutualLinks
     known = mutual._replace(mutual=mutual.mutual[rows], nearest=mutual.nearest[rows])
     return part, known
 
-# %% ../../nbs/50_link.features.ipynb #c064
+# %% ../../nbs/50_link.features.ipynb #c066
 def describe(
     cells: pd.DataFrame,  # the cells table
     links: Candidates,
     movie: Movie | None = None,  # the Movie whose spacing applies
     embeddings: np.ndarray | None = None,  # (n, d) unit rows, one of each cell
+    labels: Movie | None = None,  # label images whose values are `cells.label`
 ) -> Described:
     "Return the features of all cells and links; with embeddings links have one column more."
     check_embeddings(embeddings, len(cells))
-    detections, mutual = Detections.from_cells(cells, movie), mutual_links(links)
+    detections = Detections.from_cells(cells, movie)
+    flow = collective_flow(detections.position, detections.frame, detections.typical_size)
+    shapes = None if labels is None else read_shapes(labels, cells, movie, flow)
+    masks = mask_pairs(shapes, links.src, links.dst)
+    moved = moved_links(detections, links, flow)
+    mutual = mutual_links(moved)
     nodes = node_features(detections, links, mutual)
-    flow = local_flow(detections, links, mutual.mutual)
     misfit = np.full(len(detections), 3.0)
     width = len(EDGE_FEATURES)
     edges = np.empty((len(links.src), width + (embeddings is not None)), np.float32)
     for rows in link_blocks(links):
         part, known = of_links(links, mutual, rows)
         pairs = sister_pairs(part, known.chain)
-        columns = edge_features(detections, part, known, nodes, pairs, flow)
+        part_moved = part._replace(distance=moved.distance[rows])
+        of_part = detections, part, known, nodes, pairs, part_moved, masks.take(rows)
+        columns = edge_features(*of_part)
         edges[rows, :width] = stack_features(EDGE_FEATURES, columns).clip(-10, 10)
         if embeddings is not None:
             edges[rows, width] = embedding_cosine(embeddings, part)
         misfit = np.minimum(misfit, division_misfit(detections, part, pairs))
     nodes["division misfit"] = misfit
+    possible = (links.lag == 1) | (nodes["mutual ahead"][links.src] == 0)
+    jumped = ~lies_on_one(masks, possible)  # all of them where no cell has a mask
+    edges[np.ix_(jumped, IS_MASK)] = np.nan
     return Described(links, stack_features(NODE_FEATURES, nodes).astype(np.float32), edges)
 
-# %% ../../nbs/50_link.features.ipynb #c083
-def feature_scale(tables):  # arrays (n, k)
+# %% ../../nbs/50_link.features.ipynb #c085
+def feature_scale(tables):  # arrays (n, k); NaN: not known
     "Return (mean, deviation), (k,) each, of several tables together; deviation at least .001."
-    x = np.concatenate(tables)
-    return x.mean(0), np.maximum(x.std(0), 1e-3)
+    count = sum(np.isfinite(x).sum(0) for x in tables)
+    mean = sum(np.nansum(x, 0, dtype=float) for x in tables) / np.maximum(count, 1)
+    square = sum(np.nansum((x - mean) ** 2, 0) for x in tables) / np.maximum(count, 1)
+    return mean, np.maximum(np.sqrt(square), 1e-3)
 
-# %% ../../nbs/50_link.features.ipynb #c086
+# %% ../../nbs/50_link.features.ipynb #c088
 def length_powers(features):  # Features
     "Return by which power of a length each Feature grows: 0, 1, or 2 for an area."
     kinds = {"length": 1.0, "area": 2.0}

@@ -34,8 +34,10 @@ from celltrack.link.graph import (
     Example,
     augmented_examples,
     cut_frames,
+    measured_links,
     read_links,
     simulated_links,
+    varied_bacteria,
 )
 from ..movie import InputError
 
@@ -97,6 +99,8 @@ class MessagePassing(nn.Module):
 class ScaledInputs(nn.Module):
     "Keeps mean and deviation of the features that it learned from."
 
+    edge_mean: torch.Tensor
+
     def __init__(self, nodes, edges):
         super().__init__()
         for name, k in (("node", nodes), ("edge", edges)):
@@ -114,7 +118,7 @@ class ScaledInputs(nn.Module):
         "Return the features of cells and links in deviations, at most 5."
         x = (window.nodes - self.node_mean) / self.node_deviation
         e = (window.edges - self.edge_mean) / self.edge_deviation
-        return x.clamp(-5, 5), e.clamp(-5, 5)
+        return x.nan_to_num(0).clamp(-5, 5), e.nan_to_num(0).clamp(-5, 5)  # not known: the mean
 
 # %% ../../nbs/53_link.gnn.ipynb #c018
 class LinkNet(ScaledInputs):
@@ -234,23 +238,24 @@ class WindowSlicer:
 
 # %% ../../nbs/53_link.gnn.ipynb #c027
 # kinds of features of which a window may lack all
-DROPPED_KINDS = ("intensity", "shape", "overlap", "cost", "size", "history", "appearance")
+DROPPED_KINDS = ("intensity", "shape", "overlap", "cost", "size", "history", "appearance", "mask")
 
 
 class Vary(NamedTuple):
     "`vary(window, rng)` is the Window with other lengths, noise, and without some features."
 
-    means: tuple[np.ndarray, ...]  # of features of cells, of links
-    deviations: tuple[np.ndarray, ...]
+    deviations: list[np.ndarray]  # of features of cells, of links
     noise: float
     scale: float
     drop: float
+    drop_masks: float
 
     def __call__(self, window, rng):
         length = float(np.exp(rng.normal(0, self.scale)))
         described = {"nodes": NODE_FEATURES, "edges": edge_columns(window.edges.shape[1])}
         known = {f.kind for features in described.values() for f in features}
-        missing = {kind for kind in DROPPED_KINDS if kind in known and rng.random() < self.drop}
+        share = dict.fromkeys(DROPPED_KINDS, self.drop) | {"mask": self.drop_masks}
+        missing = {kind for kind in share if kind in known and rng.random() < share[kind]}
         new = {}
         for k, (name, features) in enumerate(described.items()):
             x = getattr(window, name).numpy()
@@ -258,7 +263,7 @@ class Vary(NamedTuple):
             noise = self.noise * self.deviations[k] * rng.normal(size=x.shape)
             x = x * factor + noise.astype(np.float32)
             gone = [f.kind in missing for f in features]
-            new[name] = torch.from_numpy(np.where(gone, self.means[k].astype(np.float32), x))
+            new[name] = torch.from_numpy(np.where(gone, np.float32(np.nan), x))
         return window._replace(**new)
 
 # %% ../../nbs/53_link.gnn.ipynb #c028
@@ -273,6 +278,7 @@ class WindowSampler:
         noise: float = 0.3,  # on every number, in deviations
         scale: float = 0.25,  # of all lengths: deviation of the logarithm
         drop: float = 0.15,  # share of windows in which a kind of feature is missing
+        drop_masks: float = 0.3,  # the same of masks, which not everybody has
         seed: int = 0,
     ):
         slicers = [[WindowSlicer(x) for x in examples if len(x.is_true)] for examples in movies]
@@ -284,8 +290,8 @@ class WindowSampler:
         self.share = weight / weight.sum()
         described = [x.described for examples in movies for x in examples]
         tables = [d.nodes for d in described], [d.edges for d in described]
-        means, deviations = zip(*map(feature_scale, tables), strict=True)
-        self.vary = Vary(means, deviations, noise, scale, drop)
+        deviations = [feature_scale(table)[1] for table in tables]
+        self.vary = Vary(deviations, noise, scale, drop, drop_masks)
 
     def __call__(self, step):
         "Return the batch of a step: the same step gives the same windows."
@@ -397,7 +403,7 @@ def predict_windows(net, slicer) -> Iterator[Predicted]:
 def predict_links(net: LinkNet, described: Described) -> LinkProbabilities:
     "Return the LinkProbabilities of all candidates of a movie: the mean over windows."
     n, m = len(described.links.frame), len(described.links.src)
-    described = described._replace(edges=fit_columns(described.edges, np.asarray(net.edge_mean)))
+    described = described._replace(edges=fit_columns(described.edges, len(net.edge_mean)))
     unknown = Example(described, np.zeros(m, bool), np.zeros(n, bool), np.zeros(n, int))
     link, appear = np.zeros(m), np.zeros(n)
     daughters, weight = np.zeros((n, 3)), np.zeros(n)
@@ -460,7 +466,7 @@ class TrainGnn(TrainOptions, MovieOptions):
     "movies' folders (01, with 01_GT beside it), or names such as DIC-C2DH-HeLa/01"
     out: Path = Path("gnn")  # folder of the run
     labels: str | None = None  # masks beside each movie; default: 01_ST/SEG, else the truth's
-    simulated: Annotated[int, (0, 10_000)] = 12  # movies made besides, of different cells
+    simulated: Annotated[int, (0, 10_000)] = 12  # made besides: each fourth of bacteria
     held: Annotated[float, (0.0, 0.99)] = 0.25  # share at each movie's end for validation, or 0
     width: Annotated[int, (1, 4096)] = 32  # of the network
     depth: Annotated[int, (0, 64)] = 2  # message passing layers
@@ -498,20 +504,28 @@ def train_link_net(movies, held_out, options, notes=None):
     return net
 
 # %% ../../nbs/53_link.gnn.ipynb #c086
+def simulated_examples(seed):
+    "Return the Examples of a simulated movie: of bacteria where the seed is 3, 7, 11 ..."
+    bacteria = seed % 4 == 3
+    made = measured_links(*varied_bacteria(seed // 4)) if bacteria else simulated_links(seed)
+    return augmented_examples(*made, seed=seed)
+
+
 def train_gnn(options):  # a TrainGnn
     "Read the movies, train or go on, write `gnn.safetensors`; return the scores on the held-out."
     options.check()
     told = options.reading()
     real = [read_links(path, options.labels, **told) for path in options.data]  # refused first
-    movies = [augmented_examples(*simulated_links(k), seed=k) for k in range(options.simulated)]
+    movies = [simulated_examples(seed) for seed in range(options.simulated)]
     held_out = []
-    for cells, links, movie in real:
+    for cells, links, movie, labels in real:
         last = int(cells.frame.max()) + 1 if len(cells) else 0
         middle = round(last * (1 - options.held))
-        movies.append(augmented_examples(*cut_frames(cells, links, 0, middle), movie[:middle]))
+        first_part = cut_frames(cells, links, 0, middle)
+        movies.append(augmented_examples(*first_part, movie[:middle], labels[:middle]))
         if options.held:
             last_part = cut_frames(cells, links, middle, last)
-            held_out += augmented_examples(*last_part, movie[middle:last])[:2]
+            held_out += augmented_examples(*last_part, movie[middle:last], labels[middle:last])[:2]
     count = sum(len(x.has_mother) for examples in movies for x in examples)
     notes = {"movies": [Path(p).name for p in options.data], "simulated": options.simulated}
     notes["cells"] = count

@@ -13,15 +13,17 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from ..detections import Detections
+from ..detections import Detections, row_lengths
 from ..formats.dataset import open_sequence
 from ..lineage import lineage_graph
 from .features import Candidates, Described, describe
 from ..measure import measure_movie
+from ..microscopes import varied_rods
 from ..movie import InputError, Movie
 from ..score.overlap import Overlap, overlaps
+from ..shapes import collective_flow
 from ..simulate import simulate_movie
-from ..tracks import Tracks, check_cells
+from ..tracks import Tracks, axes_of, check_cells
 
 # %% ../../nbs/52_link.graph.ipynb #c013
 class Pairs(NamedTuple):
@@ -89,10 +91,14 @@ def candidate_graph(
     rows = detections.rows_by_frame()
     found_k, found_distance = search_limits(rows, position, size)
     k = found_k if k is None else k
-    search = Search(position, found_distance if max_distance is None else max_distance)
-    pairs = search.links(rows, k, gate * size, max_gap, k_gap, late)
-    order = np.lexsort((pairs.i, pairs.distance, -detections.frame[pairs.i], pairs.j))
-    return Candidates(detections.frame, *(column[order] for column in pairs))
+    max_distance = found_distance if max_distance is None else max_distance
+    flow = collective_flow(position, detections.frame, size)
+    flow[row_lengths(flow) > max_distance] = 0  # not believed
+    search = Search(position, flow, max_distance)
+    i, j, _ = search.links(rows, k, gate * size, max_gap, k_gap, late)
+    distance = row_lengths(position[j] - position[i])
+    order = np.lexsort((i, distance, -detections.frame[i], j))
+    return Candidates(detections.frame, i[order], j[order], distance[order])
 
 # %% ../../nbs/52_link.graph.ipynb #c026
 def _check_limits(k, max_distance, max_gap, k_gap):
@@ -110,12 +116,13 @@ class Search(NamedTuple):
     "Looks for earlier cells of later ones; rows are those of the cells table."
 
     position: np.ndarray  # (n, d)
+    flow: np.ndarray  # (n, d) how far the neighbourhood of each cell moves to the next frame
     max_distance: float
 
-    def between(self, earlier, later, k):  # rows
-        "Return the Pairs of each later cell and the nearest k earlier ones."
-        a, b = self.position[earlier], self.position[later]
-        pairs = nearest_pairs(a, b, k, self.max_distance)
+    def between(self, earlier, later, k, lag=1):  # rows
+        "Return the Pairs of each later cell and the nearest k earlier ones, moved with the flow."
+        a = self.position[earlier] + lag * self.flow[earlier]
+        pairs = nearest_pairs(a, self.position[later], k, self.max_distance)
         return Pairs(earlier[pairs.i], later[pairs.j], pairs.distance)
 
     def links(self, rows, k, close, max_gap, k_gap, late):  # rows of each frame; a distance
@@ -136,10 +143,10 @@ class Search(NamedTuple):
                 # 2. over a gap: from loose ends
                 earlier = rows[t - lag]
                 loose = ~goes_on[earlier]
-                found.append(self.between(earlier[loose], now, k_gap))
+                found.append(self.between(earlier[loose], now, k_gap, lag))
                 # 3. over a short gap: to late daughters, from cells that go on
                 if lag <= late + 1:
-                    found.append(self.between(earlier[~loose], now[~came[now]], k_gap))
+                    found.append(self.between(earlier[~loose], now[~came[now]], k_gap, lag))
         return Pairs(*(np.concatenate(x) for x in zip(*found, strict=True)))
 
 # %% ../../nbs/52_link.graph.ipynb #c028
@@ -232,10 +239,14 @@ def subsample_frames(cells, links, step=2):
     return cells.assign(frame=cells.frame // step), links
 
 # %% ../../nbs/52_link.graph.ipynb #c048
-def with_errors(cells, links, rng, lost=0.05, invented=0.02):
-    "Return (cells, links) with a share of cells lost, and copies of some put where no cell is."
+def with_errors(cells, links, rng, labels=None, lost=0.05, invented=0.02):
+    """Return (cells, links, labels) with a share of cells lost.
+
+    Copies of some are put where no cell is.
+    """
     cells, links = keep_cells(cells, links, rng.random(len(cells)) >= lost)
-    copies = moved_at_random(cells, cells[rng.random(len(cells)) < invented].copy(), rng)
+    models = cells[rng.random(len(cells)) < invented]
+    copies = moved_at_random(cells, models.copy(), rng)
     copies["label"] = cells.label.max() + 1 + np.arange(len(copies))
     axes = [a for a in "zyx" if a in cells]
     size = Detections.from_cells(cells).typical_size
@@ -243,9 +254,35 @@ def with_errors(cells, links, rng, lost=0.05, invented=0.02):
     free = np.zeros(len(copies), bool)
     for k, (t, at) in enumerate(zip(copies.frame, copies[axes].to_numpy(), strict=True)):
         free[k] = np.abs(positions[t] - at).max(1).min() > size
-    return pd.concat([cells, copies[free]], ignore_index=True), links
+    if labels is not None:
+        labels = labels.like(PastedCopies(labels, models[free], copies[free]))
+    return pd.concat([cells, copies[free]], ignore_index=True), links, labels
 
+# %% ../../nbs/52_link.graph.ipynb #c049
+class PastedCopies:
+    "Frames of label images in which copies of cells are pasted on background."
 
+    def __init__(self, labels, models, copies):  # tables, row by row
+        self.labels, self.models, self.copies = labels, models, copies
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, t):
+        original = np.asarray(self.labels[t])
+        image = original.astype(np.int64)
+        axes = axes_of(self.copies)
+        here = np.flatnonzero(self.models.frame == t)
+        for k in here:
+            model, copy = self.models.iloc[k], self.copies.iloc[k]
+            pixels = np.argwhere(original == model.label)
+            pixels = pixels + [int(copy[a + "0"] - model[a + "0"]) for a in axes]
+            inside = ((pixels >= 0) & (pixels < image.shape)).all(1)
+            place = tuple(pixels[inside].T)
+            image[place] = np.where(image[place] == 0, copy.label, image[place])
+        return image
+
+# %% ../../nbs/52_link.graph.ipynb #c050
 def moved_at_random(cells, copies, rng):
     "Return the copies, with their boxes, anywhere between the outermost cells."
     axes = [a for a in "zyx" if a in cells]
@@ -257,20 +294,22 @@ def moved_at_random(cells, copies, rng):
             copies[column] = copies[column] + shift[:, k]
     return copies
 
-# %% ../../nbs/52_link.graph.ipynb #c051
+# %% ../../nbs/52_link.graph.ipynb #c053
 def read_links(path, labels=None, **reading):  # 01 or a name; folder of masks beside it
-    "Return (cells, true links, movie) of a movie with its truth beside it."
+    "Return (cells, true links, movie, labels) of a movie with its truth beside it."
     sequence = open_sequence(path, labels, **reading)
     tables = overlaps(sequence.truth.labels, sequence.labels)
-    return sequence.cells, true_links(sequence.cells, sequence.truth, tables), sequence.movie
+    links = true_links(sequence.cells, sequence.truth, tables)
+    return sequence.cells, links, sequence.movie, sequence.labels
 
 
 def measured_links(movie, truth):
-    "Return (cells, true links, movie): the cells are those of the true labels."
+    "Return (cells, true links, movie, labels): the cells are those of the true labels."
     cells = measure_movie(truth.labels, movie)
-    return cells, true_links(cells, truth, overlaps(truth.labels, truth.labels)), movie
+    links = true_links(cells, truth, overlaps(truth.labels, truth.labels))
+    return cells, links, movie, truth.labels
 
-
+# %% ../../nbs/52_link.graph.ipynb #c054
 def varied_movie(seed, frames=40, side=300):
     """Return (movie, truth), simulated.
 
@@ -282,16 +321,25 @@ def varied_movie(seed, frames=40, side=300):
         "cycle": float(rng.integers(18, 45)),
         "speed": float(rng.choice([1.0, 2.0, 4.0, 7.0])),
         "crowding": float(rng.choice([0.85, 0.95])),
+        "leap": float(rng.choice([0.0, 0.4, 0.8, 1.2, 1.6])),
     }
     modality = ("nuclei", "dic", "phase")[seed % 3]
     return simulate_movie(frames, (side, side), modality=modality, seed=500 + seed, **options)
 
 
+def varied_bacteria(seed):
+    "Return (movie, truth) of growing bacteria: those of odd seeds double in 3.5 to 8 frames."
+    if seed % 2 == 0:
+        return varied_rods(200 + seed, 40, 384)
+    doubling = float(np.random.default_rng([seed, 3]).uniform(3.5, 8))
+    return varied_rods(200 + seed, 24, 384, doubling=doubling)
+
+
 def simulated_links(seed, frames=40, side=300):
-    "Return (cells, true links, movie) of a `varied_movie`."
+    "Return (cells, true links, movie, labels) of a `varied_movie`."
     return measured_links(*varied_movie(seed, frames, side))
 
-# %% ../../nbs/52_link.graph.ipynb #c054
+# %% ../../nbs/52_link.graph.ipynb #c057
 #| code-fold: false
 class Example(NamedTuple):
     "A movie described, and what is true of it."
@@ -301,17 +349,18 @@ class Example(NamedTuple):
     has_mother: np.ndarray  # (n,) bool: the cell has a mother among its candidates
     daughters: np.ndarray  # (n,) 0, 1 or 2 daughters among the candidates
 
-# %% ../../nbs/52_link.graph.ipynb #c055
+# %% ../../nbs/52_link.graph.ipynb #c058
 #| code-fold: false
 def make_example(
     cells: pd.DataFrame,  # the cells table
     links: tuple[np.ndarray, np.ndarray],  # true (src, dst)
     movie: Movie | None = None,  # the Movie whose spacing applies
     described: Described | None = None,  # features, where they are known already
+    labels: Movie | None = None,  # label images whose values are `cells.label`
 ) -> Example:
     "Return the Example of a movie."
     if described is None:
-        described = describe(cells, candidate_graph(cells, movie), movie)
+        described = describe(cells, candidate_graph(cells, movie), movie, labels=labels)
     src, dst = described.links.src, described.links.dst
     mother = np.full(len(cells), -1)
     mother[links[1]] = links[0]
@@ -320,16 +369,21 @@ def make_example(
     daughters = np.bincount(src[is_true], minlength=len(cells)).clip(max=2)
     return Example(described, is_true, has_mother, daughters)
 
-# %% ../../nbs/52_link.graph.ipynb #c059
+# %% ../../nbs/52_link.graph.ipynb #c062
 def augmented_examples(
     cells: pd.DataFrame,
     links: tuple[np.ndarray, np.ndarray],  # true (src, dst)
     movie: Movie | None = None,
+    labels: Movie | None = None,  # label images whose values are `cells.label`
     seed: int = 0,
-    example: Callable[..., Example] = make_example,  # of (cells, links, movie)
+    example: Callable[..., Example] = make_example,  # of (cells, links, movie, labels=labels)
 ) -> list[Example]:
-    "Return the Examples of a movie: as it is, with errors twice, with every second frame."
+    """Return the Examples of a movie: as it is, with errors twice, with every second frame.
+
+    The second one with errors has no masks: a network has to do without them too.
+    """
     rng = np.random.default_rng(seed)
-    broken = [with_errors(cells, links, rng) for _ in range(2)]
-    found = [example(*pair, movie) for pair in ((cells, links), *broken)]
-    return [*found, example(*subsample_frames(cells, links), movie and movie[::2])]
+    broken = [with_errors(cells, links, rng, known) for known in (labels, None)]
+    found = [example(*x, movie, labels=y) for *x, y in ((cells, links, labels), *broken)]
+    half = movie and movie[::2], labels and labels[::2]
+    return [*found, example(*subsample_frames(cells, links), half[0], labels=half[1])]

@@ -20,12 +20,14 @@ from ..detections import Detections
 from celltrack.link.features import (
     describe,
     division_misfit,
+    group_min,
     mutual_links,
     sister_pairs,
     step_cost,
 )
 from .graph import candidate_graph
 from ..movie import InputError, Movie, check_number
+from ..shapes import mask_pairs, read_shapes
 from ..tracks import Tracks, check_cells, from_links
 
 # %% ../../nbs/54_link.solve.ipynb #c009
@@ -413,13 +415,23 @@ def name_cells(cells, table):  # cells table, as `uncertain_links` returns
     return pd.DataFrame(named).assign(margin=table.margin)
 
 # %% ../../nbs/54_link.solve.ipynb #c053
+def uncovered(shapes, links):  # Shapes, Candidates
+    "Return (m,) by how much of the later mask the best earlier one of the same frame covers more."
+    share = np.nan_to_num(mask_pairs(shapes, links.src, links.dst).share_of_later_moved)
+    group = links.dst * (links.lag.max(initial=0) + 1) + links.lag
+    best = -group_min(-share, group, int(group.max(initial=0)) + 1, 0)
+    return best[group] - share
+
+# %% ../../nbs/54_link.solve.ipynb #c054
 def distance_costs(
     cells: pd.DataFrame,  # the cells table
     movie: Movie | None = None,  # the Movie whose spacing applies
+    labels: Movie | None = None,  # label images whose values are `cells.label`
     appear: float = 6.0,  # cost of a cell without a mother, and of one without a daughter
     division: float = 0.0,  # cost of a division whose daughters fit perfectly
+    overlap: float = 8.0,  # cost of the whole mask that a rival covers, but this link does not
 ) -> Costs:
-    "Return the Costs of a movie from positions and areas alone."
+    "Return the Costs of a movie from positions and areas, and from masks where they are given."
     detections, links = Detections.from_cells(cells, movie), candidate_graph(cells, movie)
     mutual = mutual_links(links)
     pairs = sister_pairs(links, mutual.chain)
@@ -428,9 +440,12 @@ def distance_costs(
     newcomer = np.where(frame == frame.min(initial=0), 0.0, appear)
     leaver = np.where(frame == frame.max(initial=0), 0.0, appear)
     link = step_cost(detections, links, mutual)
+    if labels is not None:
+        shapes = read_shapes(labels, cells, movie)
+        link = link + overlap * uncovered(shapes, links)
     return Costs(frame, links.src, links.dst, link, newcomer, leaver, divide)
 
-# %% ../../nbs/54_link.solve.ipynb #c055
+# %% ../../nbs/54_link.solve.ipynb #c056
 @dataclass
 class Solver:
     """Linker: the cheapest lineage of the Costs that `costs(cells, movie)` returns.
@@ -439,7 +454,7 @@ class Solver:
     cost, bound, gap, status and `uncertain_links`, a table of all cells, the least certain first.
     """
 
-    costs: Callable[[pd.DataFrame, Movie | None], Costs] = distance_costs
+    costs: Callable[..., Costs] = distance_costs  # of (cells, movie), and labels where given
     how: str = "optimum"
     window_links: int = 150_000  # links per window
     time_limit: float = 60.0  # seconds per window
@@ -455,7 +470,7 @@ class Solver:
     ) -> Tracks:
         "Return the Tracks of a cells table."
         cells = check_cells(cells)
-        costs = self.costs(cells, movie)
+        costs = self.costs(cells, movie) if labels is None else self.costs(cells, movie, labels)
         solution = self.solve(costs)
         src, dst = costs.src[solution.chosen], costs.dst[solution.chosen]
         tracks = from_links(cells, src, dst, labels, movie=movie)
@@ -471,7 +486,7 @@ class Solver:
         costs.check()
         return certified(costs, greedy_links(costs), largest_duals(costs), "greedy")
 
-# %% ../../nbs/54_link.solve.ipynb #c056
+# %% ../../nbs/54_link.solve.ipynb #c057
 def _solution_notes(cells, costs, solution):
     "Return what is known of a Solution."
     return {
@@ -482,7 +497,7 @@ def _solution_notes(cells, costs, solution):
         "uncertain_links": name_cells(cells, uncertain_links(costs, solution)),
     }
 
-# %% ../../nbs/54_link.solve.ipynb #c065
+# %% ../../nbs/54_link.solve.ipynb #c066
 def probability_costs(found, links):  # LinkProbabilities of chapter 53, Candidates
     "Return the Costs of a network's probabilities; the ends of the movie cost nothing."
     frame = links.frame
@@ -498,7 +513,7 @@ def negative_log(probability):
     "Return what a probability costs; none costs more than that of a millionth."
     return -np.log(np.clip(probability, 1e-6, 1))
 
-# %% ../../nbs/54_link.solve.ipynb #c066
+# %% ../../nbs/54_link.solve.ipynb #c067
 @dataclass
 class GnnCosts:
     "`costs(cells, movie)`: the Costs of a network's probabilities, for `Solver`."
@@ -513,7 +528,9 @@ class GnnCosts:
 
         self.model = open_link_net(self.net)
 
-    def __call__(self, cells: pd.DataFrame, movie: Movie | None = None) -> Costs:
+    def __call__(
+        self, cells: pd.DataFrame, movie: Movie | None = None, labels: Movie | None = None
+    ) -> Costs:
         "Return the Costs of a cells table, as the network rates its links."
         from celltrack.link.gnn import predict_links
 
@@ -523,10 +540,10 @@ class GnnCosts:
             )
         embeddings = None if self.embedder is None else self.embedder.embed(movie, cells)
         links = candidate_graph(cells, movie)
-        described = describe(cells, links, movie, embeddings)
+        described = describe(cells, links, movie, embeddings, labels)
         return probability_costs(predict_links(self.model, described), links)
 
-# %% ../../nbs/54_link.solve.ipynb #c074
+# %% ../../nbs/54_link.solve.ipynb #c075
 def crop_around(image, y, x, half):
     "Return (part, extent) of an image around a position, for imshow."
     top, left = max(int(y - half), 0), max(int(x - half), 0)
@@ -534,7 +551,7 @@ def crop_around(image, y, x, half):
     bottom, right = top + part.shape[0], left + part.shape[1]
     return part, (left - 0.5, right - 0.5, bottom - 0.5, top - 0.5)
 
-# %% ../../nbs/54_link.solve.ipynb #c075
+# %% ../../nbs/54_link.solve.ipynb #c076
 #| code-fold: false
 def show_uncertain_links(
     movie: Movie,
@@ -571,7 +588,7 @@ def show_uncertain_links(
     axes[1, 0].set_ylabel("the cell")
     return figure
 
-# %% ../../nbs/54_link.solve.ipynb #c076
+# %% ../../nbs/54_link.solve.ipynb #c077
 def _show_crop(ax, movie, t, centre, half):
     "Draw frame t around a position; of a volume the brightest of all slices."
     image = np.asarray(movie[t])

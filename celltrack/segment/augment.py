@@ -252,9 +252,9 @@ class Source:
     def __len__(self):
         return len(self.frames)
 
-    def cells(self) -> int:
-        "Return the number of annotated cells, each counted in each frame; 1 where there is none."
-        return max(1, sum(len(np.unique(labels[labels > 0])) for labels in self.labels))
+    def cell_count(self) -> int:
+        "Return the number of annotated cells, each counted in each frame."
+        return sum(len(np.unique(labels[labels > 0])) for labels in self.labels)
 
     def part(self, pick: Iterable[int], window: Any = np.s_[:, :]) -> "Source":
         "Return the Source of some frames, or of a window of each."
@@ -371,7 +371,9 @@ class Crops:
         seed: int = 0,
     ):
         self.groups, self.size, self.seed = groups, size, seed
-        many = [np.sqrt([source.cells() for source in sources]) for sources, _ in groups]
+        many = [
+            np.sqrt([max(1, source.cell_count()) for source in sources]) for sources, _ in groups
+        ]
         self.shares = [weights / weights.sum() for weights in many]
         self.augment = Augment() if augment is None else augment
         self.border, self.gaps = border, gaps

@@ -95,12 +95,30 @@ def open_segmenter(
 
 # %% ../../nbs/39_segment.choose.ipynb #c024
 #| code-fold: true
+log = logging.getLogger("celltrack")
+LOST = 0.6  # certainty below which hardly any piece is a cell
+ADVICE = (
+    "the network is lost (certainty {:.2f}): these are hardly cells. Give --diameter, "
+    "or --model classic, or train it on pictures like these: celltrack train-unet"
+)
+
+
+def tell_lost(found, t):  # SegmentedFrames
+    "Warn if the segmenter was lost in frame t, which it has just seen; return whether."
+    certainty = getattr(found.segmenter, "certainty", 1.0)
+    if certainty < LOST:
+        log.warning("%s, %s: %s", found.movie.name, found.where(t), ADVICE.format(certainty))
+    return certainty < LOST
+
+# %% ../../nbs/39_segment.choose.ipynb #c025
+#| code-fold: true
 class SegmentedFrames:
     "The label images of a movie: each is made when it is first asked for, and kept compressed."
 
     def __init__(self, movie: Movie, segmenter: Any, folder: Path | None = None):
         self.movie, self.segmenter, self.folder = movie, segmenter, folder
         self.packed: dict[int, bytes] = {}  # frames in memory
+        self.told = False  # that the network is lost: once is enough
         self.kinds: dict[int, str] = {}  # type of the pixels of each frame that was made
 
     def __len__(self) -> int:
@@ -116,6 +134,7 @@ class SegmentedFrames:
             frame = self.movie[t]  # its errors name it already
             with naming(self.movie, t):
                 self._keep(t, self.segmenter.segment(frame))
+            self.told = self.told or tell_lost(self, t)
         packed = self.packed[t] if self.folder is None else self._file(t).read_bytes()
         values = np.frombuffer(bytearray(zlib.decompress(packed)), self.kinds[t])
         return values.reshape(self.movie.frame_shape)
@@ -131,7 +150,7 @@ class SegmentedFrames:
     def _file(self, t):
         return Path(self.folder) / f"labels{t:05d}.z"
 
-# %% ../../nbs/39_segment.choose.ipynb #c025
+# %% ../../nbs/39_segment.choose.ipynb #c026
 def segment_movie(
     movie: Movie,
     segmenter: Any = "auto",  # a name, a path of weights, or anything with .segment(frame)
@@ -143,7 +162,7 @@ def segment_movie(
         segmenter = open_segmenter(segmenter, movie, **options)
     return movie.like(SegmentedFrames(movie, segmenter, folder))
 
-# %% ../../nbs/39_segment.choose.ipynb #c061
+# %% ../../nbs/39_segment.choose.ipynb #c064
 def movie_name(path: Path) -> str:
     "Return the name of a movie: that of its folder, or of its file without the suffix."
     path = path.resolve()
@@ -164,7 +183,7 @@ def result_folders(movies: list[Path], out: Path) -> list[tuple[Path, Path]]:
         found[folder] = path
     return [(path, folder) for folder, path in found.items()]
 
-# %% ../../nbs/39_segment.choose.ipynb #c062
+# %% ../../nbs/39_segment.choose.ipynb #c065
 def refuse_other(record: Path, movie: Path) -> None:  # record: a JSON file, perhaps not there
     "Raise `InputError` if the record of a run tells of another movie."
     if not record.exists():
@@ -185,7 +204,7 @@ def refuse_other(record: Path, movie: Path) -> None:  # record: a JSON file, per
             "Give another --out, or remove it"
         )
 
-# %% ../../nbs/39_segment.choose.ipynb #c065
+# %% ../../nbs/39_segment.choose.ipynb #c068
 @dataclass
 class Segment(MovieOptions):
     "Find the cells of movies or single images; write label images and a picture of one frame."
@@ -213,10 +232,7 @@ class Segment(MovieOptions):
         for path, folder in found:
             print(segment_files(self, path, folder))
 
-# %% ../../nbs/39_segment.choose.ipynb #c066
-log = logging.getLogger("celltrack")
-
-
+# %% ../../nbs/39_segment.choose.ipynb #c069
 def segmenter_options(command: Any) -> dict:  # a Segment or a Track
     "Return what the options of a command say to `open_segmenter`."
     return {
@@ -245,7 +261,7 @@ def write_json(path: Path, record: dict) -> None:
     with atomic(path) as new:
         new.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
 
-# %% ../../nbs/39_segment.choose.ipynb #c067
+# %% ../../nbs/39_segment.choose.ipynb #c070
 def segment_files(command: Segment, path: Path, folder: Path) -> str:
     "Segment one movie; write its masks, a picture and a record; return what to print."
     movie = read_movie(path, command.spacing, **command.reading())
@@ -276,7 +292,7 @@ def segment_files(command: Segment, path: Path, folder: Path) -> str:
     total = f"{sum(counts)} cells in {len(counts)} frames"
     return f"{folder.name}: {segmenter}, {total}{score} -> {folder}"
 
-# %% ../../nbs/39_segment.choose.ipynb #c068
+# %% ../../nbs/39_segment.choose.ipynb #c071
 def refined(labels: Movie) -> Movie:
     "Return labels refined by chapter 36, which is loaded for it: it needs torch."
     from celltrack.segment.predict import refine

@@ -356,6 +356,7 @@ class Network:
 
     def __post_init__(self):
         self.network, self.parameters = open_network(self)
+        self.certainty = 1.0  # of the last frame: see `certainty_of`
 
     def __repr__(self):
         own = isinstance(self.model, torch.nn.Module)
@@ -371,18 +372,34 @@ class Network:
 
     def segment(self, frame: np.ndarray) -> np.ndarray:
         "Return the label image of a frame (y, x); a frame without contrast has no cells."
-        frame = check_image(frame)
-        if frame.min() == frame.max():
-            return np.zeros(frame.shape, np.uint16)
-        if self.diameter is None:
-            return copy.copy(self).fit([frame]).segment(frame)
-        check_length("diameter", self.diameter, frame.shape)
-        return to_cells(network_maps(self, frame), scale_of(self), **self.parameters)
+        labels, self.certainty = segmented(self, check_image(frame))
+        return labels
 
 # %% ../../nbs/36_segment.predict.ipynb #c064
 def scale_of(segmenter: Network) -> float:
     "Return the pixels of the network per pixel of the frame."
     return min(NORMAL / segmenter.diameter, 4) if segmenter.diameter else 1.0
+
+
+def certainty_of(distance: np.ndarray, labels: np.ndarray) -> float:
+    "Return the largest distance in each cell, 1 in a sure one: the mean over all pixels of cells."
+    area = np.bincount(labels.ravel())[1:]
+    if not area.any():
+        return 1.0
+    highest = ndimage.maximum(distance, labels, np.arange(1, len(area) + 1))
+    return float(np.average(highest, weights=area))
+
+
+def segmented(segmenter: Network, frame: np.ndarray) -> tuple[np.ndarray, float]:
+    "Return the label image of a frame, and how certain the network was of its cells."
+    if frame.min() == frame.max():
+        return np.zeros(frame.shape, np.uint16), 1.0
+    if segmenter.diameter is None:
+        segmenter = copy.copy(segmenter).fit([frame])
+    check_length("diameter", segmenter.diameter, frame.shape)
+    maps = network_maps(segmenter, frame)
+    labels = to_cells(maps, scale_of(segmenter), **segmenter.parameters)
+    return labels, certainty_of(maps[2], labels)
 
 
 def network_maps(segmenter: Network, frame: np.ndarray) -> np.ndarray:

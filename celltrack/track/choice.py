@@ -193,6 +193,12 @@ def as_one_network(networks):  # parameters of networks of the same kind
     )
 
 # %% ../../nbs/47_track.choice.ipynb #c058
+def known_mean(x):  # (n, k); NaN: not known
+    "Return (k,) the means of what is known; 0 where nothing is."
+    known = np.isfinite(x)
+    return (np.where(known, x, 0).sum(0) / np.maximum(known.sum(0), 1)).astype(np.float32)
+
+# %% ../../nbs/47_track.choice.ipynb #c059
 def learn_weights(
     examples: list[tuple[Hypotheses, np.ndarray]],  # with the rows of the right ones, per movie
     hidden: int = 12,  # units of a network
@@ -206,11 +212,12 @@ def learn_weights(
     if not examples:
         raise InputError("learn_weights: no newborn in any movie. Give movies with divisions")
     stacked = stack_examples(examples)
-    means = [x.mean(0) for x in stacked.features]
-    scales = [x.std(0).clip(1e-6) for x in stacked.features]
+    means = [known_mean(x) for x in stacked.features]
+    pairs = zip(stacked.features, means, strict=True)
+    scales = [known_mean((x - m) ** 2).clip(1e-12) ** 0.5 for x, m in pairs]
     z = []
     for x, mean, scale in zip(stacked.features, means, scales, strict=True):
-        z.append(torch.tensor(((x - mean) / scale).clip(-5, 5)))
+        z.append(torch.tensor(np.nan_to_num((x - mean) / scale).clip(-5, 5)))
     trained = [train_networks(z, stacked, hidden, steps, rate, decay, seed) for seed in seeds]
     weights = {}
     for k, kind in enumerate(HYPOTHESIS_KINDS):

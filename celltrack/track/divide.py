@@ -5,7 +5,7 @@
 # %% ../../nbs/43_track.divide.ipynb #c003
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -25,11 +25,22 @@ from celltrack.detections import (
     stack_features,
 )
 from ..learn.store import load_arrays
-from ..movie import Movie, check_number
+from ..movie import InputError, Movie, check_number
+from celltrack.shapes import (
+    DAUGHTER_FEATURES,
+    MASK_FEATURES,
+    Shapes,
+    known_columns,
+    known_family,
+    overlap_table,
+    read_shapes,
+    select_shapes,
+    shared_iou,
+)
 from ..simulate import simulate_movie
 from .nearest import Linker
-from .sort import GATES, Sort
-from ..tracks import Tracks, from_links
+from .sort import GATES, Sort, close_pairs
+from ..tracks import Tracks, check_cells, from_links
 
 # %% auto #0
 __all__ = ['DIVISION_FEATURES', 'HYPOTHESIS_KINDS', 'NETWORK_ARRAYS', 'Hypotheses', 'find_hypotheses', 'choice_probabilities',
@@ -87,14 +98,12 @@ class MotherRule:
         fits = conserves_area(context, *pair, self.tolerance, self.imbalance, self.reach)
         mother, newborn = (x[fits] for x in pair)
         track = context.track[mother]  # a track divides once
-        distance = context.distance(mother, newborn)
-        chosen = greedy_assignment(track, newborn, distance)
+        chosen = greedy_assignment(track, newborn, context.distance(mother, newborn))
         kept = np.isin(track * len(context) + newborn, chosen[0] * len(context) + chosen[1])
         src, dst = tracks.links()
         src = np.append(src, context.row[mother[kept]])
         dst = np.append(dst, context.row[newborn[kept]])
-        bare = tracks.cells.drop(columns="track")
-        return from_links(bare, src, dst, tracks.labels, movie=movie)
+        return from_links(tracks.cells.drop(columns="track"), src, dst, labels, movie=movie)
 
 # %% ../../nbs/43_track.divide.ipynb #c026
 #| code-fold: true
@@ -126,6 +135,7 @@ DIVISION_FEATURES = (
     Feature("area imbalance now", "size"),
     Feature("missing rate", "rate"),
     Feature("isolated rate", "rate"),
+    *DAUGHTER_FEATURES,
 )
 
 # %% ../../nbs/43_track.divide.ipynb #c027
@@ -207,8 +217,8 @@ def sister_in_frame(context, sister, newborn):
     return now
 
 
-def division_features(context, mother, newborn, movie):  # TrackContext, positions, Reliability
-    "Return (n, 27), as in DIVISION_FEATURES: what is known of newborns as children of mothers."
+def division_features(context, mother, newborn, movie, shapes=None):  # TrackContext, positions, …
+    "Return (n, 58), as in DIVISION_FEATURES: what is known of newborns as children of mothers."
     sister = context.after[mother]
     now = sister_in_frame(context, sister, newborn)
     family = context, mother, sister, newborn
@@ -220,6 +230,7 @@ def division_features(context, mother, newborn, movie):  # TrackContext, positio
         "spread now": context.distance(now, newborn) / context.median_size[mother],
         "area imbalance now": abs(np.log(context.area[now] / context.area[newborn])),
         **movie_rates(movie, len(mother)),
+        **known_family(shapes, context.row[mother], context.row[sister], context.row[newborn]),
     }
     return stack_features(DIVISION_FEATURES, columns)
 
@@ -239,11 +250,12 @@ GAP_FEATURES = (
     Feature("intensity change", "intensity"),
     Feature("missing rate", "rate"),
     Feature("isolated rate", "rate"),
+    *MASK_FEATURES,
 )
 
 # %% ../../nbs/43_track.divide.ipynb #c035
-def gap_features(context, ended, newborn, movie):  # TrackContext, positions, Reliability
-    "Return (n, 14), as in GAP_FEATURES: what is known of each newborn as a lost cell."
+def gap_features(context, ended, newborn, movie, shapes=None):  # TrackContext, positions, …
+    "Return (n, 27), as in GAP_FEATURES: what is known of each newborn as a lost cell."
     late = context.frame[newborn] - context.frame[ended] - 1
     distance = context.distance(ended, newborn) / context.median_size[ended]
     growth = np.log(context.area[newborn] / context.median_area[ended])
@@ -262,6 +274,7 @@ def gap_features(context, ended, newborn, movie):  # TrackContext, positions, Re
         "frames behind": np.log1p(context.since_start[ended]),
         "intensity change": abs(rank[newborn] - rank[ended]),
         **movie_rates(movie, len(ended)),
+        **known_columns(shapes, context.row[ended], context.row[newborn]),
     }
     return stack_features(GAP_FEATURES, columns)
 
@@ -304,8 +317,11 @@ def find_hypotheses(
     late: int = 4,  # frames by which a daughter may appear late
     max_gap: int = 5,  # frames that a cell may be out of sight
     gate: float = 2.0,  # sizes of the mother, or of the lost cell
+    shapes: Shapes | None = None,  # of the cells, where they are known already
 ) -> Hypotheses:
-    "Return the Hypotheses of the newborns of Tracks."
+    "Return the Hypotheses of the newborns of Tracks; those with labels are judged by masks, too."
+    if shapes is None and tracks.labels is not None:
+        shapes = read_shapes(tracks.labels, tracks.cells, movie)
     context = TrackContext.from_tracks(tracks, movie)
     size, frame = context.median_size, context.frame
     _, has_child = family_ties(tracks.lineage, context.track)
@@ -320,8 +336,8 @@ def find_hypotheses(
     owner = np.searchsorted(newborns, np.concatenate([division[1], gap[1], newborns]))
     movie_quality = reliability(context)
     features = (
-        division_features(context, *division, movie_quality),
-        gap_features(context, *gap, movie_quality),
+        division_features(context, *division, movie_quality, shapes),
+        gap_features(context, *gap, movie_quality, shapes),
         appear_features(context, newborns, movie_quality),
     )
     return Hypotheses(context, newborns, division, gap, owner, features)
@@ -357,7 +373,9 @@ def utilities(
     out = []
     for kind, x in zip(HYPOTHESIS_KINDS, hypotheses.features, strict=True):
         w = {name: weights[f"{kind}.{name}"] for name in NETWORK_ARRAYS}
-        z = ((x - w["mean"]) / w["scale"]).clip(-5, 5)
+        if w["mean"].shape != x.shape[1:]:
+            raise InputError(f"weights of {kind}: for other features. Learn them anew (divide.py)")
+        z = np.nan_to_num((x - w["mean"]) / w["scale"]).clip(-5, 5)  # not known: the mean
         hidden = np.tanh(z @ w["hidden"] + w["bias"])
         out.append(hidden @ w["out"] + z @ w["direct"] + w["constant"])
     return np.concatenate(out)
@@ -401,8 +419,10 @@ def resolve_newborns(
         src, dst = tracks.links()
         src = np.concatenate([src, row[divisions[0]], row[gaps[0]]])
         dst = np.concatenate([dst, row[divisions[1]], row[gaps[1]]])
-        cells = tracks.cells.drop(columns="track")
-        tracks = from_links(cells, src, dst, tracks.labels, movie=movie)
+        bare = tracks.cells.drop(columns="track")
+        linked = from_links(bare, src, dst, tracks.labels, movie=movie)
+        linked.notes.update(tracks.notes)
+        tracks = linked
     return tracks
 
 # %% ../../nbs/43_track.divide.ipynb #c053
@@ -488,6 +508,27 @@ def looks_dying(context, last, shrunk, changed):
 
 # %% ../../nbs/43_track.divide.ipynb #c070
 @dataclass
+class MaskSort(Sort):
+    "SORT that also knows how much of their masks cells of neighbouring frames share."
+
+    shapes: Shapes | None = None  # of all cells that it will see
+    weight: float = 2.0  # of the IoU of masks, against a closeness from 0 to 1
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.shared = overlap_table(self.shapes, 1, self.shapes.flow)
+
+    def step(self, boxes, rows):
+        self.rows = rows  # for `match`
+        return super().step(boxes, rows)
+
+    def match(self, expected, boxes):
+        src, dst, closeness = close_pairs(expected, boxes, self.gate)
+        iou = shared_iou(self.shapes, self.shared, self.live.past[src, -1], self.rows[dst])
+        return solve_assignment(src, dst, -closeness - self.weight * iou)
+
+# %% ../../nbs/43_track.divide.ipynb #c071
+@dataclass
 class Divide:
     """Linker: `linker`, then gaps closed and mothers found, then fates.
 
@@ -515,12 +556,18 @@ class Divide:
         **more: Any,  # for the linker
     ) -> Tracks:
         "Return the Tracks of the linker with gaps closed, mothers found and fates."
-        tracks = self.linker.link(cells, movie, labels, **more)
-        options = {"late": self.late, "max_gap": self.max_gap, "gate": self.gate}
+        options: dict[str, Any] = {"late": self.late, "max_gap": self.max_gap, "gate": self.gate}
+        shapes = None if labels is None else read_shapes(labels, check_cells(cells), movie)
+        linker = self.linker
+        if shapes is not None and type(linker) is Sort:
+            known = {f.name: getattr(linker, f.name) for f in fields(linker)}
+            linker = MaskSort(**known, shapes=shapes)
+        tracks = linker.link(cells, movie, labels, **more)
+        options["shapes"] = None if shapes is None else select_shapes(shapes, tracks.cells)
         tracks = resolve_newborns(tracks, movie, self.weights, self.rounds, **options)
         return assign_fates(tracks, movie)
 
-# %% ../../nbs/43_track.divide.ipynb #c099
+# %% ../../nbs/43_track.divide.ipynb #c100
 #| code-fold: false
 TEMPERATURE = 0.7  # of the probabilities that are reported: chapter 47
 

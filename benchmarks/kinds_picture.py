@@ -1,0 +1,78 @@
+"""One picture per kind: what the generalist finds and misses on a kind that it never saw.
+
+    python benchmarks/kinds_picture.py --packs FOLDER [--cache FOLDER]
+
+Needs the four networks of kinds.py in its cache. Writes nbs/images/kinds.webp: a part of one
+picture of each kind, with the cells that were found (IoU of at least .5 with a true one, blue),
+pieces that are no cell (orange), and true cells that were missed (red). Two minutes on one core.
+"""
+
+import argparse
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from scipy.ndimage import uniform_filter
+
+import kinds
+from celltrack.movie import contrast
+from celltrack.score.overlap import frame_overlap, match_by_iou, seg
+from celltrack.segment.augment import diameter_of
+from celltrack.segment.predict import Network
+from celltrack.show import outlines
+from tables import save_picture
+
+COLOURS = {"found": (0.35, 0.65, 1.0), "no cell": (1.0, 0.6, 0.0), "missed": (1.0, 0.2, 0.2)}
+COLUMNS = 6
+SIDE = 7  # of the part that is shown, in typical cells
+
+
+def crowded_part(labels):
+    "Return the window in which most cells are, SIDE cells wide."
+    side = min(round(SIDE * diameter_of([labels])), *labels.shape)
+    share = uniform_filter((labels > 0).astype(float), side, mode="constant")
+    middle = np.array(np.unravel_index(share.argmax(), labels.shape))
+    corner = np.clip(middle - side // 2, 0, np.array(labels.shape) - side)
+    return tuple(slice(k, k + side) for k in corner)
+
+
+def judged(frame, truth, labels):
+    "Return the frame in colour (y, x, 3), with outlines of what was found, missed and invented."
+    o = frame_overlap(truth, labels)
+    pairs = match_by_iou(o)
+    right, hit = o.result_labels[o.result[pairs]], o.truth_labels[o.truth[pairs]]
+    image = np.repeat(contrast(frame)[..., None], 3, -1)
+    image[outlines(np.where(np.isin(truth, hit), 0, truth))] = COLOURS["missed"]
+    image[outlines(np.where(np.isin(labels, right), 0, labels))] = COLOURS["no cell"]
+    image[outlines(np.where(np.isin(labels, right), labels, 0))] = COLOURS["found"]
+    return image, seg([o])["SEG"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--packs", type=Path, required=True, help="folder of nuclei and phase")
+    parser.add_argument("--cache", type=Path, default=Path("build/kinds"), help="of kinds.py")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    paths = kinds.places(given.packs)
+    rows = -(-len(paths) // COLUMNS)
+    fig, axes = plt.subplots(rows, COLUMNS, figsize=(9, 1.75 * rows), layout="constrained")
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, (kind, path) in zip(axes.flat, paths.items(), strict=False):
+        frames, images, _ = kinds.pictures_of(path)
+        middle = len(frames) // 2
+        frame, truth = frames[middle], images[middle]
+        net = given.cache / f"run {kinds.fold_of(kind)}" / "last.safetensors"
+        image, score = judged(frame, truth, Network(net).segment(frame))
+        ax.imshow(image[crowded_part(truth)])
+        ax.set_title(f"{kind.removesuffix('/01')[:22]}\nSEG {score:.2f}", fontsize=8)
+    save_picture(fig, "kinds")
+
+
+if __name__ == "__main__":
+    main()
