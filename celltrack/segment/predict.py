@@ -399,7 +399,7 @@ def segmented(segmenter: Network, frame: np.ndarray) -> tuple[np.ndarray, float]
     check_length("diameter", segmenter.diameter, frame.shape)
     maps = network_maps(segmenter, frame)
     labels = to_cells(maps, scale_of(segmenter), **segmenter.parameters)
-    return labels, certainty_of(maps[2], labels)
+    return labels, certainty_of(maps[2], labels) if len(maps) > 2 else 1.0
 
 
 def network_maps(segmenter: Network, frame: np.ndarray) -> np.ndarray:
