@@ -45,7 +45,7 @@ from celltrack.track.reid import Embedder
 from celltrack.track.sort import Sort
 from celltrack.tracks import Tracks
 from reid import Together, held_out_embedder
-from tables import ROOT, TABLES, TOLERANCES, run_record, write_table
+from tables import ROOT, TABLES, TOLERANCES, run_record, with_stored, write_table
 
 KEPT = ROOT / "build" / "answer"
 SEEDS = 5  # of the damage, of each real movie
@@ -324,18 +324,16 @@ def collected():
     return pd.DataFrame(rows).round(5), pd.DataFrame(events)
 
 
+KEY = ["movie", "detections", "seed", "tracker"]
+
+
 def with_earlier(table, name):
-    """Return (table, trackers): the rows of the stored table of this name for trackers that have
-    none here are added, in the order of `movies` and LINKERS."""
-    stored = pd.read_csv(TABLES / f"{name}.csv")
-    earlier = stored[~stored.tracker.isin(table.tracker)]
+    "Return the table with the rows of the stored one of this name that it lacks, in order."
+    whole = with_stored(table, pd.read_csv(TABLES / f"{name}.csv"), KEY)
     place = {key: k for k, key in enumerate([*movies(), *LINKERS])}
-    whole = pd.concat([table, earlier]).sort_values(
-        ["movie", "detections", "seed", "tracker"],
-        key=lambda x: x.map(place) if x.name in ("movie", "tracker") else x,
-        kind="stable",
+    return whole.sort_values(
+        KEY, key=lambda x: x.map(place) if x.name in ("movie", "tracker") else x, kind="stable"
     )
-    return whole, list(dict.fromkeys(earlier.tracker))
 
 
 def main():
@@ -351,15 +349,14 @@ def main():
     if not options.collect:
         compute(options.movies, options.only, options.skip, options.seeds)
     scores, events = collected()
-    (scores, earlier), (events, _) = (
-        with_earlier(table, name) for table, name in ((scores, "answer"), (events, "answer_events"))
-    )
+    computed = set(scores.tracker)
+    scores, events = with_earlier(scores, "answer"), with_earlier(events, "answer_events")
     settings = {
         "movies": list(TOLERANCES),
         "seeds of damage": SEEDS,
         "simulated": {"kinds": DEATHS, "movies of each": SIMULATED, "seeds of damage": 1},
         "trackers": list(LINKERS),
-        "rows of an earlier run": earlier,
+        "rows of an earlier run": [name for name in LINKERS if name not in computed],
     }
     packages = ["numpy", "scipy", "pandas", "torch", "laptrack"]
     record = run_record("answer.py", packages, settings)

@@ -16,13 +16,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pandas as pd
 
-from answer import kept
+from answer import KEPT
 from celltrack.cases import Case, damaged, score_case
 from celltrack.simulate import simulate_movie
 from celltrack.track.deepsort import DeepSort
 from celltrack.track.divide import Divide
 from celltrack.track.reid import open_embedder
-from tables import run_record, write_table
+from tables import kept, run_record, write_table
 
 CROWD = {
     "frames": 30,
@@ -64,7 +64,8 @@ def main():
         for seed in range(SEEDS):
             for embedder in (None, *embedders):
                 name = f"appearance {group} {seed} {embedder}"
-                scores = kept(name, lambda g=group, s=seed, k=embedder: scores_of(g, s, k))
+                path = KEPT / f"{name}.pickle"
+                scores = kept(path, lambda g=group, s=seed, k=embedder: scores_of(g, s, k))
                 row = {"group": group, "movie": seed, "embedder": embedder or "none"}
                 rows.append(row | {"IDF1": scores["IDF1"], "division F1": scores["division F1"]})
     table = pd.DataFrame(rows)

@@ -114,7 +114,7 @@ def examples(case):
         shapes = read_shapes(variant.labels, variant.cells, variant.movie)
         for gate, masks in ways:
             found += two_rounds(variant, gate, shapes if masks else None)
-    return found
+    return [(hypotheses, right) for hypotheses, right in found if len(right)]
 
 
 def thinned(case, variants):
@@ -154,22 +154,25 @@ def two_rounds(case, gate, shapes):
     return [(found, right), hypotheses_of(closed, case, shapes)]
 
 
-def scored(case, trackers):
+def scored(case, weights):  # {kind: weights}
     "Return a row per tracker and state of the detections: scores, and counts of divisions."
     rows = []
     states = {"clean": case} | {f"damaged {seed}": damaged(case, seed) for seed in TEST_SEEDS}
     for state, variant in states.items():
         detections, _, seed = state.partition(" ")
-        found = rows_of(variant, trackers).rename(columns={"tracker": "weights"})
+        found = rows_of(variant, trackers_of(weights, variant))
+        found = found.rename(columns={"tracker": "weights"})
         rows.append(found.assign(detections=detections, seed=seed))
     return pd.concat(rows).assign(movie=case.name)
 
 
-def trackers_of(weights):  # {kind: weights}
-    "Return {name: linker}: two rules, and the learned step."
+def trackers_of(weights, case):
+    "Return {name: linker}: two rules, and the learned step, all after the same SORT with masks."
+    shapes = read_shapes(case.labels, case.cells, case.movie)
+    linker = MaskSort(gate=Divide().linker.gate, shrink=0, shapes=shapes)
     rules = {
-        "nearest within 1.5 sizes": MotherRule(tolerance=np.inf, imbalance=np.inf),
-        "conserved area": MotherRule(),
+        "nearest within 1.5 sizes": MotherRule(linker, tolerance=np.inf, imbalance=np.inf),
+        "conserved area": MotherRule(linker),
     }
     return rules | {kind: Divide(weights=chosen) for kind, chosen in weights.items()}
 
@@ -223,19 +226,27 @@ def kept(cache, name, make):
 
 def learn(cache, left_out=None):
     "Return weights learned from all movies but one; with a cache they are learned once."
-    return kept(cache, f"classifier without {left_out or 'none'}", lambda: learned(cache, left_out))
+    names = [name for name in [*made_movies(), *TOLERANCES] if name != left_out]
+    return kept(
+        cache,
+        f"classifier without {left_out or 'none'}",
+        lambda: learn_from(sum((kept_examples(cache, name) for name in names), [])),
+    )
 
 
-def learned(cache, left_out):
-    "Return what `learn` returns, learned anew."
-    names = [f"simulated {k}" for k in range(SIMULATED)] + [f"rods {k}" for k in range(RODS)]
-    names += TOLERANCES
-    used = []
-    for name in names:
-        if name != left_out:
-            made = kept(cache, f"examples {name}", lambda name=name: examples_of(name))
-            used += made
-    return learn_weights(used, HIDDEN, STEPS, decay=DECAY, seeds=SEEDS)
+def made_movies():
+    "Return the names of the simulated movies that are learned from."
+    return [f"simulated {k}" for k in range(SIMULATED)] + [f"rods {k}" for k in range(RODS)]
+
+
+def kept_examples(cache, name):
+    "Return the examples of a movie by its name, from the cache folder if they were made before."
+    return kept(cache, f"examples {name}", lambda: examples(case_of(name)))
+
+
+def learn_from(found):
+    "Return weights learned from examples."
+    return learn_weights(found, HIDDEN, STEPS, decay=DECAY, seeds=SEEDS)
 
 
 def case_of(name):
@@ -243,12 +254,6 @@ def case_of(name):
     kind, _, seed = name.partition(" ")
     made = {"simulated": simulated, "rods": rods}
     return made[kind](int(seed)) if kind in made else real(name)
-
-
-def examples_of(name):
-    "Return the examples of a movie by its name."
-    case = case_of(name)
-    return [(hypotheses, right) for hypotheses, right in examples(case) if len(right)]
 
 
 def course_case():
@@ -283,7 +288,7 @@ def main():
 
         def results(make=make, weights=weights):
             case = make()
-            return scored(case, trackers_of(weights)), choices(case, weights[UNSEEN])
+            return scored(case, weights), choices(case, weights[UNSEEN])
 
         scores, found[name] = kept(given.cache, f"divide {name}", results)
         rows.append(scores)
@@ -310,6 +315,7 @@ def main():
         "rods, to test": list(TEST_RODS),
         "gates": [gate for gate, _ in WAYS],
         "with masks": [masks for _, masks in WAYS],
+        "cells of a large movie": MOST,
         "strides": STRIDES,
         "hidden": HIDDEN,
         "steps": STEPS,
@@ -318,7 +324,9 @@ def main():
         "seeds of damage, to learn from": LEARN_SEEDS,
         "seeds of damage, to test": TEST_SEEDS,
     }
-    record = run_record("divide.py", ["numpy", "scipy", "torch"], settings, start)
+    record = run_record(
+        "divide.py" + " --learn" * given.learn, ["numpy", "scipy", "torch"], settings, start
+    )
     write_table(table, record, "divide")
     write_table(calibration(found).round(6), record, "divide_calibration")
     if given.learn:
@@ -330,6 +338,7 @@ def main():
 
 def card(weights, table, record):
     mean = table.groupby(["movie", "weights", "detections"], sort=False).mean(numeric_only=True)
+    gates = " and ".join(map(str, sorted(set(record["gates"]))))
     return (
         f"""# divide
 
@@ -337,7 +346,7 @@ The network of `celltrack.track.divide`: for each newborn track it tells how lik
 "child of this cell", "that cell back from a gap" and "from nowhere" are. Three networks with
 {HIDDEN * len(SEEDS)} tanh units each,
 {sum(w.size for k, w in weights.items() if k.split(".")[1] not in ("mean", "scale"))} parameters,
-learned by `{record["command"]}` in {record["seconds"]:.0f} s on {record["cpus"]} CPUs.
+learned by `{record["command"]}`.
 
 ## Data
 
@@ -345,8 +354,9 @@ Newborns of {record["simulated"]} movies of `celltrack.simulate`, of {record["ro
 `celltrack.microscopes.varied_rods` and of the first sequences of
 {", ".join(record["movies"])} of the Cell Tracking Challenge (silver masks,
 Fluo-N2DH-SIM+: gold), each as it is, twice with 5 % of the cells lost and 2 % invented, and with
-every second frame alone; linked with gates of {" and ".join(map(str, set(record["gates"])))} cell
-sizes, with and without masks. Of a movie of more than {MOST:,} cells half of this.
+every second frame alone; linked with gates of {gates} cell sizes, with and
+without masks. A movie of more than {MOST:,} cells only as it is and once with errors, linked with
+the last gate alone.
 No frame of the second sequences. The images belong to their providers (celltrackingchallenge.net)
 and are not part of celltrack.
 

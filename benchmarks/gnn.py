@@ -15,8 +15,10 @@ core; each network is kept in build/gnn, so a killed run goes on.
 What depth and embeddings are worth: variants.py.
 """
 
+import json
 import os
 import sys
+import zlib
 from functools import partial
 from pathlib import Path
 
@@ -35,10 +37,19 @@ from celltrack.link.gnn import TrainGnn, calibrate, train_link_net
 from celltrack.link.graph import augmented_examples, simulated_links, true_links
 from celltrack.link.solve import GnnCosts, Solver
 from celltrack.movie import atomic
-from celltrack.track.choice import learn_weights
 from celltrack.track.divide import Divide
 from celltrack.tracks import from_links
-from tables import PANEL, ROOT, TABLES, TOLERANCES, WEIGHTS, markdown_rows, run_record, write_table
+from tables import (
+    PANEL,
+    ROOT,
+    TABLES,
+    TOLERANCES,
+    WEIGHTS,
+    markdown_rows,
+    run_record,
+    with_stored,
+    write_table,
+)
 
 torch.set_num_threads(1)
 MOVIES = list(TOLERANCES)
@@ -47,6 +58,8 @@ RODS = 10  # simulated movies of bacteria
 TEST_RODS = (100, 101, 102, 103)  # seeds of those that no network has seen
 OFTEN = 12  # times that each real movie is taken
 SHARE = 0.6  # of its frames, to learn from, where movies are split in time
+DIVIDE = ROOT / "build" / "divide"  # what divide.py keeps
+PEERS = "peers" in sys.argv  # train the published network, too
 TESTS = (0, 1, 2)  # seeds of the damage
 SEEDS = (0, 1)  # of the networks of a fold; the first is that of the shipped one
 OPTIONS = {"width": 32, "depth": 2, "steps": 4000, "every": 4000}
@@ -76,8 +89,10 @@ def simulated():
 
 
 def kept(name, make):
-    "Return what `make` gives, from build/gnn if it was made before by this command."
-    return tables.kept(ROOT / "build" / "gnn" / f"{name}.pickle", make)
+    "Return what `make` gives, from build/gnn if it was made before with the same settings."
+    settings = json.dumps([SIMULATED, RODS, OFTEN, SHARE, OPTIONS, TESTS, SEEDS])
+    folder = ROOT / "build" / "gnn" / f"{zlib.crc32(settings.encode()):08x}"
+    return tables.kept(folder / f"{name}.pickle", make)
 
 
 def train_on(cases, seed=SEEDS[0]):
@@ -112,16 +127,9 @@ def published(cases):
 
 def division_classifier(cases):
     "Return the weights of the classifier of divisions (chapters 43 and 47)."
-    made = [divide.simulated(k) for k in range(divide.SIMULATED)]
-    made += [divide.rods(k) for k in range(divide.RODS)]
-    found = [example for case in [*made, *cases] for example in divide.examples(case)]
-    return learn_weights(
-        [example for example in found if len(example[1])],
-        divide.HIDDEN,
-        divide.STEPS,
-        decay=divide.DECAY,
-        seeds=divide.SEEDS,
-    )
+    made = [divide.kept_examples(DIVIDE, name) for name in divide.made_movies()]
+    found = [*sum(made, []), *(example for case in cases for example in divide.examples(case))]
+    return divide.learn_from(found)
 
 
 def learned(weights, net):
@@ -163,24 +171,19 @@ def bacteria():
 
 
 def fold(split, training, tests):
-    cases = training()
-    nets = [kept(f"{split} gnn {seed}", partial(train_on, cases, seed)) for seed in SEEDS]
+    nets = [kept(f"{split} gnn {seed}", lambda s=seed: train_on(training(), s)) for seed in SEEDS]
     left_out = split.partition(" ")[2]
     if left_out:
-        weights = divide.learn(ROOT / "build" / "divide", left_out)
+        weights = divide.learn(DIVIDE, left_out)
     else:
-        weights = kept(f"{split} divide", partial(division_classifier, cases))
-    peer = kept(f"{split} published", partial(published, cases)) if "peers" in sys.argv else None
+        weights = kept(f"{split} divide", lambda: division_classifier(training()))
+    peer = kept(f"{split} published", lambda: published(training())) if PEERS else None
     return pd.concat([tested(case, nets, peer, weights, split.split()[0]) for case in tests()])
 
 
-def with_peers(table):
-    "Return the table with the rows of the published network that stand in the stored one."
-    if "published GNN" in set(table.tracker):
-        return table
-    stored = pd.read_csv(TABLES / "gnn.csv")
-    stored = stored[(stored.tracker == "published GNN") & stored.split.isin(table.split)]
-    return pd.concat([table, stored])
+def kept_table(name, make):
+    "Return a table, from build/gnn if it was made before; with the published network, another."
+    return kept(name + " with peers" * PEERS, make)
 
 
 def ship():
@@ -198,17 +201,18 @@ def main():
     parts_of_table = []
     if "time" in what:
         first, last = (partial(parts, k) for k in (0, 1))
-        parts_of_table.append(kept("time table", partial(fold, "time", first, last)))
+        parts_of_table.append(kept_table("time table", partial(fold, "time", first, last)))
         made = partial(fold, "time", first, bacteria)  # the same networks
-        parts_of_table.append(kept("rods table", made).assign(split="rods"))
+        parts_of_table.append(kept_table("rods table", made).assign(split="rods"))
     for name in MOVIES if "movie" in what else ():
         others = partial(real_movies, [k for k in MOVIES if k != name])
         made = partial(fold, f"movie {name}", others, partial(real_movies, [name]))
-        parts_of_table.append(kept(f"movie table {name}", made))
+        parts_of_table.append(kept_table(f"movie table {name}", made))
         print(parts_of_table[-1][COLUMNS].round(3).to_string(), flush=True)
-    stored = TABLES / "gnn.csv"
-    table = with_peers(pd.concat(parts_of_table)) if parts_of_table else pd.read_csv(stored)
-    table = table[COLUMNS].round(4)
+    table = pd.read_csv(TABLES / "gnn.csv")
+    if parts_of_table:
+        computed = pd.concat(parts_of_table)[COLUMNS].round(4)
+        table = with_stored(computed, table, ["split", "movie", "detections", "tracker"])
     settings = {
         "movies": MOVIES,
         "simulated": SIMULATED,
@@ -219,7 +223,7 @@ def main():
         "options": OPTIONS,
         "seeds of networks": SEEDS,
         "seeds of damage": TESTS,
-        "published GNN": "trained anew" if "peers" in what else "rows of an earlier run",
+        "published GNN": "trained anew" if PEERS else "rows of an earlier run",
     }
     packages = ["numpy", "scipy", "torch", "torch_geometric"]
     record = run_record("gnn.py " + " ".join(what), packages, settings)

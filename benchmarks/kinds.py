@@ -93,18 +93,13 @@ def places(packs):
     return kinds | {name: Path(name) for name in MOVIES}
 
 
-def pack_of(name):
-    "Return what a kind is drawn with: itself, or the other kinds of its pack."
-    pictures = ("phc_", "bf_", "fluo_")
-    return name if name in MOVIES else "phase" if name.startswith(pictures) else "nuclei"
-
-
-def train(fold, sources, cache, steps):
+def train(fold, sources, paths, cache, steps):  # {kind: Source}, {kind: its place}
     "Return the file of the network that learned from all kinds but those of a fold."
     groups = {}
     for name, source in sources.items():
         if fold_of(name) != fold and family_of(name):
-            groups.setdefault(pack_of(name), []).append(source)
+            pack = name if name in MOVIES else paths[name].parent.name  # drawn together
+            groups.setdefault(pack, []).append(source)
     learn = list(groups.values())
     out = cache / f"run {fold}"
     options = TrainUnet([], out, steps=steps, every=max(steps // 12, 1), **OPTIONS)
@@ -170,7 +165,7 @@ def row_of(kind, path, who, make):
         "true diameter": round(float(np.nanmedian(true)), 1),
         "found diameter": round(float(np.nanmedian(sizes)), 1),
         "within 20 %": round(float(np.mean(off < np.log(1.2))), 3),
-        "certainty": round(float(np.mean(sure)), 3),
+        "certainty": round(float(np.nanmean(sure)), 3) if np.isfinite(sure).any() else np.nan,
         "seconds": round(seconds / 2 / len(frames), 2),
     }
 
@@ -179,7 +174,7 @@ def segmenters_of(net, first):
     "Return {segmenter: (its weights, function of a diameter that makes it)}."
     makers = {"never saw this kind": (net, lambda d: Network(net, d))}
     if first:
-        makers["first edition"] = find_weights(first), lambda d: Network(first, d)
+        makers["first edition"] = first, lambda d: Network(first, d)
     return makers | {"classic": (None, lambda d: classic(diameter=d))}
 
 
@@ -200,6 +195,7 @@ def main():
     parser.add_argument("--steps", type=int, default=3000)
     given = parser.parse_args()
     torch.set_num_threads(1)
+    first = given.first and find_weights(given.first)
     paths = places(given.packs)
     sources = kept(
         given.cache / "sources.pickle",
@@ -207,8 +203,8 @@ def main():
     )
     rows = []
     for fold in given.folds:
-        net = train(fold, sources, given.cache, given.steps)
-        segmenters = segmenters_of(net, given.first)
+        net = train(fold, sources, paths, given.cache, given.steps)
+        segmenters = segmenters_of(net, first)
         for kind in (name for name in paths if fold_of(name) == fold):
             for who, (weights, make) in segmenters.items():
                 place = place_of(given.cache, kind, who, weights)
@@ -216,6 +212,7 @@ def main():
             print(pd.DataFrame(rows[-len(segmenters) :]).to_string(index=False), flush=True)
     table = pd.DataFrame(rows)
     settings = OPTIONS | {"steps": given.steps, "folds": FOLDS, "never learned from": NEVER}
+    settings["first edition"] = first and Path(first).name
     record = run_record("kinds.py --packs FOLDER", ["numpy", "scipy", "torch"], settings)
     if set(given.folds) == set(FOLDS):
         write_table(table, record, "kinds")

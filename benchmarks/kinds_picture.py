@@ -65,8 +65,8 @@ def main():
         ax.axis("off")
     for ax, (kind, path) in zip(axes.flat, paths.items(), strict=False):
         frames, images, _ = kinds.pictures_of(path)
-        middle = len(frames) // 2
-        frame, truth = frames[middle], images[middle]
+        fullest = max(range(len(images)), key=lambda k: np.count_nonzero(images[k]))
+        frame, truth = frames[fullest], images[fullest]
         net = given.cache / f"run {kinds.fold_of(kind)}" / "last.safetensors"
         image, score = judged(frame, truth, Network(net).segment(frame))
         ax.imshow(image[crowded_part(truth)])

@@ -119,7 +119,9 @@ class Without:
             movies += [augmented_examples(*truth, seed, self.example)] * often
         net = self.net(width=WIDTH, depth=DEPTH)
         net.fit_scale([x.described for examples in movies for x in examples])
-        sampler = WindowSampler(movies, **({} if self.varied else {"scale": 0, "drop": 0}))
+        sampler = WindowSampler(
+            movies, **({} if self.varied else {"scale": 0, "drop": 0, "drop_masks": 0})
+        )
         config = TrainingConfig(STEPS, 2e-3, decay=1e-2, every=STEPS)
         train_network(net, sampler, self.loss, config)
         return net

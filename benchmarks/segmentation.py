@@ -1,14 +1,15 @@
 """Score segmenters on the last quarter of four real sequences, and write
 nbs/tables/segmentation.csv and .json.
 
-    python benchmarks/segmentation.py --held RUN --full RUN
-RUN: folders of two trainings, with and without the last quarter held out (the card of the weights
-has their commands). The last weights of each count: no frame that is scored has chosen the step.
-Those of the full run are written to celltrack/weights, in half precision, and the card is written
-anew. Rows: the run that never saw the frames, the shipped weights (which have), and the classic
-segmenter (presets fitted on these sequences). Nothing is set by hand: each segmenter finds the size
-of the cells in the movie. Each row twice: as found, and after `refine`. SEG against gold where
-frames have it, and against silver outlines (SIM+: gold, complete); DET by the gold markers.
+    python benchmarks/segmentation.py --held RUN [RUN ...] --full RUN
+RUN: folders of trainings, each begun with the last weights of the one before (the card of the
+weights has their commands). All but the full run hold the last quarter out. The last weights count:
+no frame that is scored has chosen the step. Those of the full run are written to celltrack/weights,
+in half precision, and the card is written anew. Rows: the run that never saw the frames, the
+shipped weights (which have), and the classic segmenter (presets fitted on these sequences). Nothing
+is set by hand: each segmenter finds the size of the cells in the movie. Each row twice: as found,
+and after `refine`. SEG against gold where frames have it, and against silver outlines (SIM+: gold,
+complete); DET by the gold markers.
 """
 
 import argparse
@@ -109,14 +110,17 @@ foreground, seam and distance, made into cells with {reading}.
 Not learned from: `dic_cho_bbbc030` (its licence was read second hand), `phc_c2c12_laptrack` and
 `fluo_ecoli_colicoords` (loose masks). They are only tested on.
 
-## Two runs
+## Runs
+
+Each begins with the last weights of the one before; the first with random ones:
 
 {runs}
-Both with the same recipe on CPUs, in {precision}. The first run never saw the last quarter of the
-sequences, nor the three frames before it, nor a quarter of the pictures of each kind: its scores
-are the honest ones, with one reservation: the typical diameter that sets the magnification in
-training is measured on all frames. The second run, whose weights are shipped, saw everything: its
-scores on the same frames only show that it has learned no less.
+All with the same recipe on CPUs, in {precision}. The runs with a quarter held out never saw the
+last quarter of the sequences, nor the three frames before it, nor a quarter of the pictures of each
+kind. The scores of the last of them are the honest ones, with one reservation: the typical diameter
+that sets the magnification in training is measured on all frames. The last run of all, whose
+weights are shipped, saw everything: its scores on the same frames only show that it has learned no
+less.
 
 ## Scores on the last quarter
 
@@ -127,8 +131,9 @@ markers; nothing set by hand. `python benchmarks/segmentation.py` writes this ca
 
 ## Kinds of pictures that it never saw
 
-Networks of the same recipe, each without whole families of pictures (`benchmarks/kinds.py`; four
-networks, {kinds_steps} steps each). SEG and F1 at IoU .5; each finds the diameter by itself:
+Networks of the same recipe, each without whole families of pictures (`benchmarks/kinds.py`;
+{kinds_folds} networks, {kinds_steps} steps each). SEG and F1 at IoU .5; each finds the diameter by
+itself:
 
 {unseen}
 
@@ -174,7 +179,7 @@ def sources_of(kinds):
     return "\n".join(f"  - {', '.join(found)}: {SOURCES[b]}" for b, found in lines.items())
 
 
-def recipe(run, held):  # folder; what it must have held out
+def recipe(run, held, goes_on):  # folder; what it must have held out, whether it began trained
     """Return what the trainings must have in common; stop where a run is unfinished, or another
     than it is said to be."""
     config, (_, notes) = (
@@ -184,13 +189,15 @@ def recipe(run, held):  # folder; what it must have held out
     data, plan = config["data"], config["plan"]
     if notes["step"] != plan["steps"] or "parameters" not in notes:
         raise SystemExit(f"{run}: not finished")
-    if data["start"] or not set(MOVIES) <= set(data["learned_from"]):
-        raise SystemExit(f"{run}: other movies, or begun from other weights")
+    if data["start"] != ("last.safetensors" if goes_on else None):
+        raise SystemExit(f"{run}: begun with {data['start']}")
+    if not set(MOVIES) <= set(data["learned_from"]):
+        raise SystemExit(f"{run}: other movies")
     if (data["held"], data["gap"], data["split"]) != (held, 3, "time"):
         raise SystemExit(f"{run}: holds out {data['held']}")
-    return plan, {
-        k: data[k] for k in ("crops", "simulated", "size", "augment", "border", "network")
-    } | {"learned_from": sorted(data["learned_from"])}
+    how = {k: plan[k] for k in ("rate", "optimizer", "decay", "clip", "precision")}
+    how |= {k: data[k] for k in ("crops", "simulated", "size", "augment", "border", "network")}
+    return how | {"learned_from": sorted(data["learned_from"])}
 
 
 def put_in_box(run):
@@ -217,7 +224,7 @@ def command_of(config):
 
 
 def unseen():
-    "Return the scores of kinds left out as Markdown, and the steps of those networks."
+    "Return the scores of kinds left out as Markdown, the steps of those networks, their number."
     table = pd.read_csv(TABLES / "kinds.csv")
     record = json.loads((TABLES / "kinds.json").read_text())
     columns = ["family", "kind", "pictures", "cells", "SEG", "F1"]
@@ -225,15 +232,14 @@ def unseen():
     for who in ("first edition", "classic"):
         mine[f"SEG, {who}"] = table[table.segmenter == who].set_index("kind").SEG
     shown = mine.reset_index()[[*columns, "SEG, first edition", "SEG, classic"]]
-    return as_markdown(shown.set_index("family")), record["steps"]
+    return as_markdown(shown.set_index("family")), record["steps"], len(record["folds"])
 
 
-def card(runs, table):  # folders of the two runs; of scores
+def card(runs, table):  # folders of the runs, in their order; of scores
     "Write the card of the shipped weights."
     lines = []
-    for run, what in zip(
-        runs, ("a quarter of each movie and kind held out", "everything, shipped"), strict=True
-    ):
+    for run in runs:
+        what = "everything, shipped" if run == runs[-1] else "a quarter of each held out"
         config, log = json.loads((run / "config.json").read_text()), pd.read_csv(run / "log.csv")
         plan, data = config["plan"], config["data"]
         frames = ", ".join(f"{k} {v}" for k, v in data["learned_from"].items())
@@ -245,7 +251,7 @@ def card(runs, table):  # folders of the two runs; of scores
     model, notes = load_model(WEIGHTS / "generalist.safetensors")
     kinds = [name for name in data["learned_from"] if name not in MOVIES]
     real = data["crops"] * len(places_of(data["learned_from"]))
-    others, steps = unseen()
+    others, steps, folds = unseen()
     text = CARD.format(
         network=", ".join(f"{k} {v}" for k, v in model.config.items() if k in COMPACT),
         parameters=sum(p.numel() for p in model.parameters()),
@@ -260,6 +266,7 @@ def card(runs, table):  # folders of the two runs; of scores
         table=as_markdown(table.astype({"diameter": str}).set_index("segmenter")),
         unseen=others,
         kinds_steps=f"{steps:,}",
+        kinds_folds=folds,
     )
     with atomic(WEIGHTS / "generalist.md") as new:
         new.write_text(text)
@@ -269,23 +276,28 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--held", type=Path, help="folder of the run that never saw the frames")
+    parser.add_argument(
+        "--held", type=Path, nargs="+", default=[], help="folders of runs that never saw the frames"
+    )
     parser.add_argument(
         "--full",
         type=Path,
-        help="folder of the run that saw all; default: the shipped weights stay",
+        help="folder of the run that saw all, begun with the last of them; "
+        "default: the shipped weights stay",
     )
     parser.add_argument("--out", type=Path, default=TABLES / "segmentation.csv")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    if options.held:
-        shared = recipe(options.held, 0.25)
+    held = [recipe(run, 0.25, goes_on=k > 0) for k, run in enumerate(options.held)]
     if options.full:
-        if recipe(options.full, 0) != shared:
-            raise SystemExit(f"{options.full}: another recipe than {options.held}")
+        shared = recipe(options.full, 0, goes_on=True)
+        if not held or any(other != shared for other in held):
+            raise SystemExit(f"{options.full}: give --held RUN of the same recipe")
+        sources_of(name for name in shared["learned_from"] if name not in MOVIES)
+        unseen()  # what the card needs is there
         put_in_box(options.full)
     segmenters = {
-        "never saw these frames": f"{options.held}/last.safetensors",
+        "never saw these frames": options.held and options.held[-1] / "last.safetensors",
         "shipped": "generalist",
         "classic": "classic",
     }
@@ -297,12 +309,12 @@ def main():
             rows += [{"segmenter": who, **row} for row in rows_of(name, model)]
             print(pd.DataFrame(rows[-2:]).to_string(index=False, header=len(rows) == 2), flush=True)
     packages = ["numpy", "scipy", "scikit-image", "torch"]
-    record = run_record("segmentation.py --held RUN --full RUN", packages, {})
+    record = run_record("segmentation.py --held RUN ... --full RUN", packages, {})
     if options.held:
-        record["held"] = json.loads((options.held / "config.json").read_text())
+        record["held"] = [json.loads((run / "config.json").read_text()) for run in options.held]
     write_table(pd.DataFrame(rows), record, options.out.resolve())
     if options.held and options.full:
-        card((options.held, options.full), pd.DataFrame(rows))
+        card([*options.held, options.full], pd.DataFrame(rows))
 
 
 if __name__ == "__main__":

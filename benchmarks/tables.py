@@ -72,6 +72,12 @@ def write_table(
         new.write_text(json.dumps(record, indent=2) + "\n")
 
 
+def with_stored(table: pd.DataFrame, stored: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+    "Return the table, then those rows of the stored one whose key it does not have."
+    known = pd.MultiIndex.from_frame(table[key])
+    return pd.concat([table, stored[~pd.MultiIndex.from_frame(stored[key]).isin(known)]])
+
+
 def save_picture(fig: Any, name: str) -> None:  # a figure of matplotlib; its name in nbs/images
     "Save a figure as WebP and say how large it is."
     path = ROOT / "nbs" / "images" / f"{name}.webp"

@@ -42,7 +42,7 @@ class Compare(MovieOptions):
     truths: Positional[Annotated[list[Path], arg(metavar="TRUTH ...", help_behavior_hint="")]]
     "folders such as 01_GT, or names such as DIC-C2DH-HeLa/01_GT"
     trackers: list[Annotated[str, arg(metavar="NAME")]] = field(
-        default_factory=lambda: ["nearest", "iou", "sort", "sort-divide"]
+        default_factory=lambda: ["nearest", "iou", "sort", "sort-divide", "gnn-divide"]
     )  # which
     labels: Path | None = None
     "folder of the detections, or its name beside the truth; default: silver, else gold masks"

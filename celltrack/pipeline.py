@@ -54,8 +54,11 @@ def tracker_name(name, options):
     "Return a name of TRACKERS for `auto`, by the options that are given; other names as they are."
     if name != "auto":
         return name
-    of_sort = {field.name for field in fields(Sort)}
-    return "sort-divide" if of_sort & options.keys() else AUTO_TRACKER
+    of_sort = sorted({field.name for field in fields(Sort)} & options.keys())
+    if of_sort and "links" in options:
+        names = ", ".join(of_sort)
+        raise InputError(f"links is for {AUTO_TRACKER}, {names} for sort-divide. Give one of both")
+    return "sort-divide" if of_sort else AUTO_TRACKER
 
 # %% ../nbs/60_pipeline.ipynb #c014
 TRACKERS = {  # name: where its class, or a function that makes it, stands
@@ -120,21 +123,21 @@ def deepsort_divide(**options):
     return Divide(create("tracker deepsort-divide", DeepSort, options))
 
 
-def gnn(links: str | Path = "gnn", **options):
+def gnn(links="gnn", how="optimum", window_links=150_000, time_limit=60.0):
     "Return the cheapest lineage by a graph network: the shipped one, or weights of your own."
     from celltrack.link.solve import GnnCosts, Solver
 
-    return create("tracker gnn", Solver, {"costs": GnnCosts(links)} | options)
+    return Solver(GnnCosts(links), how, window_links, time_limit)
 
 
-def gnn_divide(**options):
-    "Return the cheapest lineage by a graph network, then the step of chapter 43."
-    return Divide(gnn(**options))
-
-
-def gnn_greedy(**options):
+def gnn_greedy(links="gnn"):
     "Return the links that a graph network finds most probable, taken greedily."
-    return gnn(**{"how": "greedy"} | options)
+    return gnn(links, "greedy")
+
+
+def gnn_divide(links="gnn", how="optimum", window_links=150_000, time_limit=60.0):
+    "Return the lineage of `gnn`, then the step of chapter 43."
+    return Divide(gnn(links, how, window_links, time_limit))
 
 # %% ../nbs/60_pipeline.ipynb #c021
 def track_movie(
@@ -264,7 +267,7 @@ class Track(MovieOptions):
     labels: Path | None = None
     "folder or stack of masks, or its name beside each movie: no segmenting"
     model: str = "auto"  # of the segmentation: generalist, classic, or weights of your own
-    links: Path | None = None  # weights of `celltrack train-gnn`, for --tracker gnn
+    links: Path | None = None  # weights of `celltrack train-gnn`, for a tracker with gnn
     diameter: Annotated[float | None, (1.0, 10_000.0)] = None
     "of a typical cell, in pixels; None: found in the movie"
     refine: bool = False  # split a cell where the frames before and after show two

@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 
 from .detections import Detections, Feature, count_up, row_lengths, rows_by_frame
 from .measure import find_runs, moments, stretches
-from .movie import Movie
+from .movie import InputError, Movie
 from .tracks import axes_of
 
 # %% ../nbs/28_shapes.ipynb #c011
@@ -55,9 +55,9 @@ def choose_grid(cells, frame_shape, spacing, size, pixels=256):  # size of a typ
 def frame_runs(frame, label, rows):  # on the grid; labels of the frame's cells, ascending; rows
     "Return cell, start, length of the runs of a frame, by cell."
     value, start, length = find_runs(np.ascontiguousarray(frame))
-    place = np.searchsorted(label, value).clip(max=max(len(label) - 1, 0))
-    known = label[place] == value if len(label) else np.zeros(len(value), bool)
-    return rows[place[known]] if len(label) else value[:0].astype(int), start[known], length[known]
+    place = np.searchsorted(label, value).clip(max=len(label) - 1)
+    known = label[place] == value
+    return rows[place[known]], start[known], length[known]
 
 # %% ../nbs/28_shapes.ipynb #c017
 class Forms(NamedTuple):
@@ -257,6 +257,8 @@ def read_shapes(
         by_place = np.argsort(start)
         runs.append((cell[by_place], start[by_place] + t * size, length[by_place]))
     cell, start, length = (np.concatenate(x) for x in zip(*runs, strict=True))
+    if len(cells) and len(cell) == 0:
+        raise InputError(f"{labels.name}: no pixel of any cell. Give the labels of these cells")
     return Shapes(cell_keys(cells), grid, flow, cell, start, length, forms)
 
 # %% ../nbs/28_shapes.ipynb #c036
@@ -437,24 +439,30 @@ def no_shapes():
     return Shapes(key, grid, np.zeros((1, 2)), nothing, nothing, nothing, unknown_forms(1, 2))
 
 # %% ../nbs/28_shapes.ipynb #c048
+def known_pixels(shapes):
+    "Return (n,) the pixels of each mask; NaN where there is none."
+    return np.where(shapes.forms.pixels > 0, shapes.forms.pixels, np.nan)
+
+
 def overlap_columns(pairs):  # MaskPairs
     "Return the columns about shared pixels."
-    earlier, later = pairs.earlier.pixels, pairs.later.pixels
-    common, moved = pairs.common, pairs.moved
+    pixels = known_pixels(pairs.shapes)
+    earlier, later = pixels[pairs.src], pixels[pairs.dst]
+    unknown = np.isnan(earlier + later)
+    common, moved = (np.where(unknown, np.nan, x) for x in (pairs.common, pairs.moved))
     return {
         "mask IoU": common / (earlier + later - common),
         "share of earlier mask": common / earlier,
         "share of later mask": common / later,
         "moved mask IoU": moved / (earlier + later - moved),
         "share of earlier moved": moved / earlier,
-        "share of later moved": pairs.share_of_later_moved,
+        "share of later moved": moved / later,
     }
 
 
-def end_columns(pairs):
+def end_columns(earlier, later):  # Forms of pairs, the earlier ones moved
     "Return the columns about end points."
-    earlier = pairs.earlier
-    (a, b), (c, d) = earlier.ends, pairs.later.ends
+    (a, b), (c, d) = earlier.ends, later.ends
     ac, ad, bc, bd = (row_lengths(x - y) for x, y in ((a, c), (a, d), (b, c), (b, d)))
     return {
         "end distance": np.minimum(ac + bd, ad + bc) / 2 / earlier.size,
@@ -462,9 +470,8 @@ def end_columns(pairs):
     }
 
 # %% ../nbs/28_shapes.ipynb #c049
-def axis_columns(pairs):
+def axis_columns(earlier, later):  # Forms of pairs, the earlier ones moved
     "Return the columns about the axes of both cells, and the place of the later one along it."
-    earlier, later = pairs.earlier, pairs.later
     step = later.centre - earlier.centre
     along = (step * earlier.axis).sum(1)
     cosine = (earlier.axis * later.axis).sum(1)
@@ -477,9 +484,8 @@ def axis_columns(pairs):
     }
 
 
-def outline_distance(pairs):
+def outline_distance(earlier, later):  # Forms of pairs
     "Return (m,) the distance between outlines, as if cells were capsules; negative: they overlap."
-    earlier, later = pairs.earlier, pairs.later
     between = segment_distance(*inner_segment(earlier), *inner_segment(later))
     return between - earlier.half_width - later.half_width
 
@@ -506,13 +512,14 @@ def segment_distance(p, p_end, q, q_end):  # (m, d) each
 
 # %% ../nbs/28_shapes.ipynb #c057
 def pair_columns(pairs: MaskPairs) -> dict[str, np.ndarray]:
-    "Return {name: (m,)} as in MASK_FEATURES; NaN where a cell has no mask."
+    "Return {name: (m,)} as in MASK_FEATURES; NaN where one of the cells has no mask."
+    earlier, later = pairs.earlier, pairs.later
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
             **overlap_columns(pairs),
-            **end_columns(pairs),
-            **axis_columns(pairs),
-            "outline distance": outline_distance(pairs) / pairs.earlier.size,
+            **end_columns(earlier, later),
+            **axis_columns(earlier, later),
+            "outline distance": outline_distance(earlier, later) / earlier.size,
         }
 
 # %% ../nbs/28_shapes.ipynb #c058
@@ -523,15 +530,16 @@ def family_columns(
     "Return {name: (k,)} as in FAMILY_FEATURES."
     mother = one.shapes.forms.take(one.src)
     a, b = (pairs.later.moved(-pairs.shift) for pairs in (one, two))  # to the time of the mother
+    pixels = known_pixels(one.shapes)
     both = one.moved + two.moved
-    union = mother.pixels + a.pixels + b.pixels - both
+    union = pixels[one.src] + pixels[one.dst] + pixels[two.dst] - both
     steps = a.centre - mother.centre, b.centre - mother.centre
     along = [(step * mother.axis).sum(1) / mother.half_length for step in steps]
     between = [row_lengths(x - y) for x in a.ends for y in b.ends]
     length = 2 * (a.half_length + b.half_length)
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
-            "joint share of mother": both / mother.pixels,
+            "joint share of mother": (both + 0 * union) / mother.pixels,
             "joint mask IoU": both / union,
             "sister end distance": np.minimum.reduce(between) / mother.size,
             "opposite sides": along[0] * along[1],
@@ -553,7 +561,7 @@ def shared_iou(shapes, table, i, j):  # an OverlapTable of the Shapes; rows
     return common / np.maximum(pixels[i] + pixels[j] - common, 1)
 
 
-def lies_on_one(pairs, possible, least=0.1):  # MaskPairs, bool (m,)
+def is_supported(pairs, possible, least=0.1):  # MaskPairs, bool (m,)
     "Return (m,) whether a later cell covers a part of a moved earlier one, of the possible pairs."
     best = np.zeros(len(pairs.shapes.keys))
     share = np.nan_to_num(pairs.share_of_later_moved)

@@ -100,7 +100,7 @@ def link_with(study: str, setting: dict, case: Case, features: np.ndarray | None
     from celltrack.track.sort import Sort
 
     if study == "sort":
-        return Divide(Sort(shrink=0, **setting)).link(case.cells, case.movie)
+        return Divide(Sort(shrink=0, **setting)).link(case.cells, case.movie, case.labels)
     if study == "sort-template":
         return Sort.reference(**setting).link(case.cells, case.movie)
     return link_deepsort(setting, case, features)
@@ -205,19 +205,23 @@ def open_study(
 def open_storage(path):
     "Return the file of trials, with a heartbeat: trials of a dead process are queued again."
     import optuna
+    from sqlalchemy import event
 
     storages = optuna.storages
     if hasattr(storages, "RetryHeartbeatStaleTrialCallback"):  # Optuna 5
         retry = {"heartbeat_stale_trial_callback": storages.RetryHeartbeatStaleTrialCallback()}
     else:
         retry = {"failed_trial_callback": storages.RetryFailedTrialCallback()}
-    return storages.RDBStorage(
+    storage = storages.RDBStorage(
         f"sqlite:///{Path(path).resolve()}",
-        {"connect_args": {"timeout": 60}},
+        {"connect_args": {"timeout": 60, "isolation_level": None}},
         heartbeat_interval=10,
         grace_period=120,
         **retry,
     )
+    # a transaction locks the file before it reads: else two processes may take the same trial
+    event.listen(storage.engine, "begin", lambda at: at.exec_driver_sql("BEGIN IMMEDIATE"))
+    return storage
 
 
 def make_trials(path: Path) -> None:

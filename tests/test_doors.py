@@ -12,7 +12,7 @@ from celltrack.segment.choose import segment_movie
 from doors import DOORS, small
 from fuzzing import fuzz
 
-INPUTS = 500
+INPUTS = 150  # of each door; `benchmarks/fuzz.py` tries more
 
 
 @pytest.mark.filterwarnings("ignore")  # of a bad number on its way: what comes of it counts

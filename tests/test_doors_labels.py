@@ -1,6 +1,7 @@
 """Labels are not pictures, and movies and labels come through one door."""
 
 import logging
+import zlib
 
 import numpy as np
 import pandas as pd
@@ -466,7 +467,7 @@ def numbers_in(folder):
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.suffix == ".safetensors":
-            found[name] = {key: value.tolist() for key, value in load_file(path).items()}
+            found[name] = {k: zlib.crc32(value.tobytes()) for k, value in load_file(path).items()}
         elif path.suffix == ".csv":
             table = pd.read_csv(path)
             times = [c for c in table if "second" in c or "memory" in c or c in ("time", "number")]

@@ -1,4 +1,4 @@
-"""Every score against the programs that others trust: on 200 damaged movies, and on the golden
+"""Every score against the programs that others trust: on damaged movies, and on the golden
 results."""
 
 import contextlib
@@ -75,6 +75,7 @@ from oracles import (
     information,
 )
 
+MOVIES = 100
 SHAPES = [(48, 48), (64, 40), (6, 32, 32), (8, 24, 36)]
 HOTA_NAMES = ["HOTA", "DetA", "AssA", "LocA", "DetRe", "DetPr", "AssRe", "AssPr"]
 ID_NAMES = ["IDTP", "IDF1", "IDP", "IDR"]
@@ -85,7 +86,7 @@ def cases():
     worlds = [
         simulate_movie(10, SHAPES[k % 4], 8, seed=k, cycle=10.0, death=0.02)[1] for k in range(16)
     ]
-    return [damaged_case(worlds[k % 16], k) for k in range(200)]
+    return [damaged_case(worlds[k % 16], k) for k in range(MOVIES)]
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +120,7 @@ def within(i):
     }
 
 
-# what the 200 movies hold -------------------------------------------------------------------------
+# what the movies hold -----------------------------------------------------------------------------
 
 
 def features(case):
@@ -182,8 +183,8 @@ FEATURES += [
 
 def test_the_movies_hold_everything_that_may_go_wrong(cases):
     found = Counter(name for case in cases for name in set(features(case)))
-    assert len(cases) == 200 and found.keys() == set(FEATURES)
-    assert min(found.values()) > 4, found
+    assert found.keys() == set(FEATURES)
+    assert min(found.values()) > 2, found
 
 
 # the oracles on them ------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ def test_several_try_the_same_first_settings(tmp_path):
 
 
 def test_several_try_each_point_of_a_grid_once(tmp_path):
-    study = search_with(3, tmp_path / "trials.db", 30, grid=True, study="sort-template")
+    study = search_with(6, tmp_path / "trials.db", 30, grid=True, study="sort-template")
     assert [t.params for t in study.trials if t.params] == points(SPACES["sort-template"])
     assert len(trials_table(study)) == 30
 

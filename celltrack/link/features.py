@@ -31,7 +31,7 @@ from celltrack.shapes import (
     MASK_FEATURES,
     collective_flow,
     family_columns,
-    lies_on_one,
+    is_supported,
     mask_pairs,
     pair_columns,
     read_shapes,
@@ -444,7 +444,7 @@ def edge_features(detections, links, mutual, nodes, pairs, moved, masks):  # of 
     }
 
 # %% ../../nbs/50_link.features.ipynb #c049
-IS_MASK = np.flatnonzero([feature.kind == "mask" for feature in EDGE_FEATURES])
+MASK_COLUMNS = np.flatnonzero([feature.kind == "mask" for feature in EDGE_FEATURES])
 
 # %% ../../nbs/50_link.features.ipynb #c050
 def mask_features(masks, same_daughter, same_mother):  # MaskPairs of the links, groups (m,)
@@ -545,9 +545,10 @@ def describe(
 ) -> Described:
     "Return the features of all cells and links; with embeddings links have one column more."
     check_embeddings(embeddings, len(cells))
-    detections = Detections.from_cells(cells, movie)
+    film = labels if movie is None else movie
+    detections = Detections.from_cells(cells, film)
     flow = collective_flow(detections.position, detections.frame, detections.typical_size)
-    shapes = None if labels is None else read_shapes(labels, cells, movie, flow)
+    shapes = None if labels is None else read_shapes(labels, cells, film, flow)
     masks = mask_pairs(shapes, links.src, links.dst)
     moved = moved_links(detections, links, flow)
     mutual = mutual_links(moved)
@@ -567,17 +568,21 @@ def describe(
         misfit = np.minimum(misfit, division_misfit(detections, part, pairs))
     nodes["division misfit"] = misfit
     possible = (links.lag == 1) | (nodes["mutual ahead"][links.src] == 0)
-    jumped = ~lies_on_one(masks, possible)  # all of them where no cell has a mask
-    edges[np.ix_(jumped, IS_MASK)] = np.nan
+    # no candidate covers the later cell: flow or masks are not to be trusted
+    unsupported = ~is_supported(masks, possible)
+    edges[np.ix_(unsupported, MASK_COLUMNS)] = np.nan
     return Described(links, stack_features(NODE_FEATURES, nodes).astype(np.float32), edges)
 
 # %% ../../nbs/50_link.features.ipynb #c085
 def feature_scale(tables):  # arrays (n, k); NaN: not known
-    "Return (mean, deviation), (k,) each, of several tables together; deviation at least .001."
-    count = sum(np.isfinite(x).sum(0) for x in tables)
+    """Return (mean, deviation), (k,) each, of several tables together; deviation at least .001.
+
+    A column of which nothing is known has mean 0 and deviation 1.
+    """
+    count = sum((~np.isnan(x)).sum(0) for x in tables)
     mean = sum(np.nansum(x, 0, dtype=float) for x in tables) / np.maximum(count, 1)
     square = sum(np.nansum((x - mean) ** 2, 0) for x in tables) / np.maximum(count, 1)
-    return mean, np.maximum(np.sqrt(square), 1e-3)
+    return mean, np.where(count > 0, np.maximum(np.sqrt(square), 1e-3), 1.0)
 
 # %% ../../nbs/50_link.features.ipynb #c088
 def length_powers(features):  # Features

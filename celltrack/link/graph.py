@@ -240,9 +240,9 @@ def subsample_frames(cells, links, step=2):
 
 # %% ../../nbs/52_link.graph.ipynb #c048
 def with_errors(cells, links, rng, labels=None, lost=0.05, invented=0.02):
-    """Return (cells, links, labels) with a share of cells lost.
+    """Return (cells, links, labels) with a share of cells lost, and copies of some put elsewhere.
 
-    Copies of some are put where no cell is.
+    The copies lie where no cell is, and are pasted into the label images, too.
     """
     cells, links = keep_cells(cells, links, rng.random(len(cells)) >= lost)
     models = cells[rng.random(len(cells)) < invented]

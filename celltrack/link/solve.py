@@ -432,7 +432,8 @@ def distance_costs(
     overlap: float = 8.0,  # cost of the whole mask that a rival covers, but this link does not
 ) -> Costs:
     "Return the Costs of a movie from positions and areas, and from masks where they are given."
-    detections, links = Detections.from_cells(cells, movie), candidate_graph(cells, movie)
+    film = labels if movie is None else movie
+    detections, links = Detections.from_cells(cells, film), candidate_graph(cells, film)
     mutual = mutual_links(links)
     pairs = sister_pairs(links, mutual.chain)
     divide = division + division_misfit(detections, links, pairs, fill=1e3)
@@ -441,14 +442,14 @@ def distance_costs(
     leaver = np.where(frame == frame.max(initial=0), 0.0, appear)
     link = step_cost(detections, links, mutual)
     if labels is not None:
-        shapes = read_shapes(labels, cells, movie)
+        shapes = read_shapes(labels, cells, film)
         link = link + overlap * uncovered(shapes, links)
     return Costs(frame, links.src, links.dst, link, newcomer, leaver, divide)
 
 # %% ../../nbs/54_link.solve.ipynb #c056
 @dataclass
 class Solver:
-    """Linker: the cheapest lineage of the Costs that `costs(cells, movie)` returns.
+    """Linker: the cheapest lineage of the Costs that `costs(cells, movie, labels)` returns.
 
     `how`: optimum (integer programs), frames (frame by frame), greedy. The notes of the Tracks hold
     cost, bound, gap, status and `uncertain_links`, a table of all cells, the least certain first.
@@ -516,7 +517,7 @@ def negative_log(probability):
 # %% ../../nbs/54_link.solve.ipynb #c067
 @dataclass
 class GnnCosts:
-    "`costs(cells, movie)`: the Costs of a network's probabilities, for `Solver`."
+    "`costs(cells, movie, labels)`: the Costs of a network's probabilities, for `Solver`."
 
     net: Any = "gnn"  # a shipped network, the path of weights, or a LinkNet
     embedder: Any = (
@@ -539,7 +540,7 @@ class GnnCosts:
                 "GnnCosts: embeddings are wanted, but there is no movie. Give it to link()"
             )
         embeddings = None if self.embedder is None else self.embedder.embed(movie, cells)
-        links = candidate_graph(cells, movie)
+        links = candidate_graph(cells, labels if movie is None else movie)
         described = describe(cells, links, movie, embeddings, labels)
         return probability_costs(predict_links(self.model, described), links)
 

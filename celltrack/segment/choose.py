@@ -96,7 +96,7 @@ def open_segmenter(
 # %% ../../nbs/39_segment.choose.ipynb #c024
 #| code-fold: true
 log = logging.getLogger("celltrack")
-LOST = 0.6  # certainty below which hardly any piece is a cell
+LOST = 0.6  # certainty below which the user is warned: a choice
 ADVICE = (
     "the network is lost (certainty {:.2f}): these are hardly cells. Give --diameter, "
     "or --model classic, or train it on pictures like these: celltrack train-unet"
@@ -105,7 +105,7 @@ ADVICE = (
 
 def tell_lost(found, t):  # SegmentedFrames
     "Warn if the segmenter was lost in frame t, which it has just seen; return whether."
-    certainty = getattr(found.segmenter, "certainty", 1.0)
+    certainty = getattr(found.segmenter, "certainty", np.nan)
     if certainty < LOST:
         log.warning("%s, %s: %s", found.movie.name, found.where(t), ADVICE.format(certainty))
     return certainty < LOST
@@ -246,14 +246,16 @@ def settings_of(thing: Any) -> dict:  # a segmenter or a linker
     "Return the class and the plain parameters of an object, for the record of a run."
     names = [f.name for f in fields(thing)] if is_dataclass(thing) else list(vars(thing))
     names += ["parameters"] if hasattr(thing, "parameters") else []  # as settled by `fit`
-    plain = {
-        name: getattr(thing, name)
-        for name in names
-        if isinstance(getattr(thing, name), (bool, int, float, str, dict))
-    }
-    inner = getattr(thing, "linker", None)
-    within = {} if inner is None else {"linker": settings_of(inner)}
-    return {"class": type(thing).__name__, **plain, **within}
+    settings: dict[str, Any] = {"class": type(thing).__name__}
+    for name in names:
+        value = getattr(thing, name)
+        if isinstance(value, (bool, int, float, str, dict)):
+            settings[name] = value
+        elif isinstance(value, Path):
+            settings[name] = str(value)
+        elif is_dataclass(value) and not isinstance(value, type):
+            settings[name] = settings_of(value)  # the linker within, the costs of a solver
+    return settings
 
 
 def write_json(path: Path, record: dict) -> None:

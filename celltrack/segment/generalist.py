@@ -7,6 +7,7 @@ __all__ = ['read_source', 'read_sources', 'HeldOut', 'fit_parameters', 'TrainUne
 
 # %% ../../nbs/37_segment.generalist.ipynb #c003
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
@@ -93,10 +94,9 @@ def annotations(sequence: Sequence) -> dict[int, tuple[np.ndarray, np.ndarray | 
             found[t] = merge_annotations(gold[t].labels, silver[t].labels), None
         elif t in silver:
             found[t] = silver[t].labels, None
-        elif t in markers:
-            found[t] = gold[t].labels, known_by_markers(gold[t].labels, markers[t].labels)
         else:
-            found[t] = gold[t].labels, None
+            drawn = gold[t].labels
+            found[t] = drawn, known_by_markers(drawn, markers[t].labels) if t in markers else None
     return found
 
 # %% ../../nbs/37_segment.generalist.ipynb #c015
@@ -121,9 +121,7 @@ def read_sources(
     found = {folder: picture_pairs(folder, labels, **reading)}
     if not found[folder] and folder.is_dir():
         found = {at: picture_pairs(at, labels, **reading) for at in sorted(folder.iterdir())}
-    sources = [
-        read_pictures(at, pairs, diameter, **reading) for at, pairs in found.items() if pairs
-    ]
+    sources = [read_pictures(at, own, diameter, **reading) for at, own in found.items() if own]
     return sources or [annotated_movie(path, labels, diameter, **reading)]
 
 # %% ../../nbs/37_segment.generalist.ipynb #c016
@@ -131,15 +129,13 @@ def read_sources(
 def annotated_movie(path, labels, diameter, **reading) -> Source:  # as for `read_source`
     "Return the Source of an annotated movie."
     sequence = open_sequence(path, labels, **reading)
-    movie = sequence.movie
-    if movie is None:
+    if (movie := sequence.movie) is None:
         raise InputError(f"{sequence.name}: no images. Get them: celltrack download {path}")
     if movie.ndim == 3:
         raise InputError(f"{movie.name}: 3D frames; this network learns from flat ones")
     found = annotations(sequence)
     last = movie.first + len(movie) - 1
-    wrong = [t for t in found if not movie.first <= t <= last]
-    if wrong:
+    if wrong := [t for t in found if not movie.first <= t <= last]:
         raise InputError(
             f"{movie.name}: labels of frame {wrong[0]}, but its frames are {movie.first} to {last}"
         )
@@ -161,9 +157,11 @@ def mask_choices(folder: Path, labels: str | None) -> list[tuple[list[Path], lis
     place = None if labels is None else labels_place(folder, labels)
     if place is not None and place.resolve() != folder.resolve():
         return [(own or among, images_in(place))]
-    named = [path for path in here if MASK.search(path.stem)]
     others = [images_in(inside[name]) for name in ("masks", "labels") if name in inside]
-    return [(own, named), *((among, masks) for masks in others)]
+    return [
+        (own, [path for path in here if path not in own]),
+        *((among, masks) for masks in others),
+    ]
 
 # %% ../../nbs/37_segment.generalist.ipynb #c019
 #| code-fold: true
@@ -187,8 +185,7 @@ def picture_pairs(
     if len(sets) > 1:
         places = " and in ".join(str(next(iter(found)).parent) for _, found in sets)
         raise InputError(f"{folder}: masks in {places}. Choose with --labels")
-    chosen = [path for path in sets[0][0] if files is None or fnmatch(path.name, files)]
-    if not chosen:
+    if not (chosen := [p for p in sets[0][0] if files is None or fnmatch(p.name, files)]):
         raise InputError(f"{folder}: no picture is named {files}. Give another --files")
     return one_mask_each(folder, chosen, sets[0][1])
 
@@ -230,9 +227,8 @@ def read_pictures(
     sizes = sizes_of(images, diameter)
     target = float(np.nanmin([NORMAL, float(np.median(sizes))]))
     for i, size in enumerate(sizes):
-        shape = frames[i].shape
-        if np.isfinite(size):
-            shape = tuple(max(1, round(n * target / size)) for n in shape)
+        factor = target / size if np.isfinite(size) else 1.0
+        shape = [max(1, round(n * factor)) for n in frames[i].shape]
         frames[i] = rescale(frames[i], shape)
         images[i] = rescale_labels(images[i], shape)
     if not any(image.any() for image in images):
@@ -288,14 +284,15 @@ def simulated_sources(count: int = 32, seed: int = 5, frames: int = 12) -> list[
 
 # %% ../../nbs/37_segment.generalist.ipynb #c033
 class HeldOut:
-    "`held(model)` is the mean SEG over movies, on whole frames: what `train_network` validates by."
+    "`held(model)` is the mean SEG over datasets, on whole frames: `train_network` validates by it."
 
     def __init__(self, sources: list[Source], samples: int = 3):  # frames of each, spread over it
-        self.parts = []
+        self.parts, kinds = [], Counter(dataset_of(source.name) for source in sources)
         for source in sources:
             full = [t for t, labels in enumerate(source.labels) if (labels > 0).any()]
             full = full or list(range(len(source)))
-            count = max(samples, PICTURES // len(sources)) if source.pictures else samples
+            most = PICTURES // kinds[dataset_of(source.name)]
+            count = max(2, most) if source.pictures else samples
             picks = np.linspace(0, len(full) - 1, count).round().astype(int)
             self.parts.append(source.part([full[i] for i in np.unique(picks)]))
 
@@ -319,17 +316,23 @@ class HeldOut:
         return found
 
     def __call__(self, model: Any) -> float:
-        "Return the mean SEG over the movies."
+        "Return the mean SEG over datasets."
         return mean_score(self.scores(self.maps(model)))
 
 # %% ../../nbs/37_segment.generalist.ipynb #c034
-PICTURES = 8  # single pictures that `HeldOut` scores, of all folders together
+PICTURES = 8  # single pictures that `HeldOut` scores of a folder; of a pack 2 of each kind
+
+
+def dataset_of(name: str) -> str:
+    "Return the dataset of a Source: several movies or a pack's kinds may be of one."
+    return name.split("/")[0]
 
 
 def mean_score(scores: dict[str, float]) -> float:
-    "Return the mean of the scores that are numbers; NaN where none is."
-    known = [score for score in scores.values() if score == score]
-    return float(np.mean(known)) if known else np.nan
+    "Return the mean over datasets of the scores that are numbers; NaN where none is."
+    known = [(dataset_of(name), score) for name, score in scores.items() if score == score]
+    groups = [[score for name, score in known if name == own] for own in dict(known)]
+    return float(np.mean([np.mean(group) for group in groups])) if known else np.nan
 
 
 def maps_of(model: Any, frame: np.ndarray, scale: float) -> np.ndarray:
@@ -338,7 +341,7 @@ def maps_of(model: Any, frame: np.ndarray, scale: float) -> np.ndarray:
     return rescale(predict_maps(model, image), frame.shape)
 
 # %% ../../nbs/37_segment.generalist.ipynb #c038
-MOST_FITTED = 48  # frames
+MOST_FITTED = 48  # frames of movies
 GRID = {
     "depth": (0.03, 0.06, 0.1, 0.15, 0.2, 0.3),
     "threshold": (0.3, 0.4, 0.5, 0.6),
@@ -363,8 +366,9 @@ def smallest_of(sources: list[Source]) -> float:
 def fit_parameters(
     model: Any, sources: list[Source], samples: int = 4, rounds: int = 2
 ) -> dict[str, float]:
-    "Return the parameters of `to_cells` with the best mean SEG, fitted one after the other."
-    held = HeldOut(sources, max(1, min(samples, MOST_FITTED // len(sources))))
+    "Return the parameters of `to_cells` with the best mean SEG over datasets, fitted in turn."
+    movies = sum(not source.pictures for source in sources)
+    held = HeldOut(sources, max(1, min(samples, MOST_FITTED // max(movies, 1))))
     maps, best = held.maps(model), PARAMETERS | {"smallest": smallest_of(sources)}
 
     def score(parameters):
@@ -491,8 +495,7 @@ def check_options(options: TrainUnet) -> None:
     options.check()
     folders = [find_movie(path).resolve() for path in [*options.data, *options.validate]]
     names = [folder.parts[-2:] for folder in folders]
-    twice = [folder for k, folder in enumerate(folders) if names[k] in names[:k]]
-    if twice:
+    if twice := [folder for k, folder in enumerate(folders) if names[k] in names[:k]]:
         raise InputError(
             f"{twice[0]}: given twice, or two movies of one name; each once, "
             "to learn from or to test on"
@@ -605,9 +608,8 @@ def report(
     if last < options.steps:
         lines.append(f"stopped after step {last} of {options.steps}: SEG has not risen for long")
     if after:
-        shown = [f"{name} {score:.3f}" for name, score in after.items()]
-        if before:
-            shown = [f"{name} {before[name]:.3f} -> {score:.3f}" for name, score in after.items()]
+        old = {name: f"{score:.3f} -> " for name, score in before.items()}
+        shown = [f"{name} {old.get(name, '')}{score:.3f}" for name, score in after.items()]
         when = f"before -> after training, step {best}" if before else f"step {best}"
         lines.append(f"SEG on held-out frames ({when}): {', '.join(shown)}")
     weights, reason = str(Path(options.out) / "best.safetensors"), "Use the new weights"

@@ -356,7 +356,7 @@ class Network:
 
     def __post_init__(self):
         self.network, self.parameters = open_network(self)
-        self.certainty = 1.0  # of the last frame: see `certainty_of`
+        self.certainty = np.nan  # of the last frame: see `certainty_of`
 
     def __repr__(self):
         own = isinstance(self.model, torch.nn.Module)
@@ -382,10 +382,10 @@ def scale_of(segmenter: Network) -> float:
 
 
 def certainty_of(distance: np.ndarray, labels: np.ndarray) -> float:
-    "Return the largest distance in each cell, 1 in a sure one: the mean over all pixels of cells."
+    "Return the largest distances of the cells, averaged over all pixels of cells; NaN without."
     area = np.bincount(labels.ravel())[1:]
     if not area.any():
-        return 1.0
+        return np.nan
     highest = ndimage.maximum(distance, labels, np.arange(1, len(area) + 1))
     return float(np.average(highest, weights=area))
 
@@ -393,13 +393,13 @@ def certainty_of(distance: np.ndarray, labels: np.ndarray) -> float:
 def segmented(segmenter: Network, frame: np.ndarray) -> tuple[np.ndarray, float]:
     "Return the label image of a frame, and how certain the network was of its cells."
     if frame.min() == frame.max():
-        return np.zeros(frame.shape, np.uint16), 1.0
+        return np.zeros(frame.shape, np.uint16), np.nan
     if segmenter.diameter is None:
         segmenter = copy.copy(segmenter).fit([frame])
     check_length("diameter", segmenter.diameter, frame.shape)
     maps = network_maps(segmenter, frame)
     labels = to_cells(maps, scale_of(segmenter), **segmenter.parameters)
-    return labels, certainty_of(maps[2], labels) if len(maps) > 2 else 1.0
+    return labels, certainty_of(maps[2], labels) if len(maps) > 2 else np.nan
 
 
 def network_maps(segmenter: Network, frame: np.ndarray) -> np.ndarray:

@@ -511,7 +511,7 @@ def looks_dying(context, last, shrunk, changed):
 class MaskSort(Sort):
     "SORT that also knows how much of their masks cells of neighbouring frames share."
 
-    shapes: Shapes | None = None  # of all cells that it will see
+    shapes: Shapes = field(kw_only=True, repr=False, compare=False)  # of all cells it will see
     weight: float = 2.0  # of the IoU of masks, against a closeness from 0 to 1
 
     def __post_init__(self):
@@ -533,7 +533,8 @@ class Divide:
     """Linker: `linker`, then gaps closed and mothers found, then fates.
 
     The default linker is SORT with a narrow gate and no rule of its own for divisions: what it
-    leaves open is decided here, with the future in view. Two passes after Jaqaman et al. 2008.
+    leaves open is decided here. Given labels, a plain `Sort` sees masks, too. Two passes after
+    Jaqaman et al. 2008.
     """
 
     linker: Linker = field(default_factory=lambda: Sort(gate=1.25, shrink=0))
@@ -583,8 +584,7 @@ def explain_newborns(
     n = len(found.newborns)
     u = utilities(found, shipped_weights() if weights is None else weights)
     p = choice_probabilities(u / TEMPERATURE, found.owner, n)
-    last_of_owner = np.cumsum(np.bincount(found.owner, minlength=n)) - 1
-    best = np.lexsort((p, found.owner))[last_of_owner]
+    best = np.lexsort((p, found.owner))[np.cumsum(np.bincount(found.owner, minlength=n)) - 1]
     context = found.context
     origin = np.concatenate([found.divisions[0], found.gaps[0], np.full(n, -1)])[best]
     track_and_end = np.append(context.track, -1), np.append(context.frame, -1)
