@@ -195,7 +195,7 @@ def recipe(run, held, goes_on):  # folder; what it must have held out, whether i
         raise SystemExit(f"{run}: other movies")
     if (data["held"], data["gap"], data["split"]) != (held, 3, "time"):
         raise SystemExit(f"{run}: holds out {data['held']}")
-    how = {k: plan[k] for k in ("rate", "optimizer", "decay", "clip", "precision")}
+    how = {k: plan[k] for k in ("optimizer", "decay", "clip", "precision")}
     how |= {k: data[k] for k in ("crops", "simulated", "size", "augment", "border", "network")}
     return how | {"learned_from": sorted(data["learned_from"])}
 
