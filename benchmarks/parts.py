@@ -4,7 +4,7 @@ time is taken away; writes nbs/tables/parts.csv and its run record.
     python benchmarks/parts.py
 Needs the movies under $CELLTRACK_DATA. Training and test data are those of gnn.py "time": the first
 60 % of all real movies and simulated ones are for training, the rest of each real movie is the
-test, clean and damaged. About 20 minutes on one core; each network is kept in build/gnn.
+test, clean and damaged. About an hour on one core; each network is kept in build/gnn.
 """
 
 from collections.abc import Callable
