@@ -15,7 +15,7 @@ from fuzzing import fuzz
 INPUTS = 500  # of each door; `benchmarks/fuzz.py` tries more
 
 
-@pytest.mark.no_cover  # tracing takes a third of the time; a line that junk reaches is not tested
+@pytest.mark.no_cover  # tracing takes a third more time; a line that junk reaches is not tested
 @pytest.mark.filterwarnings("ignore")  # of a bad number on its way: what comes of it counts
 @pytest.mark.parametrize("name", DOORS)
 def test_every_input_is_fine_or_refused(name):
