@@ -349,14 +349,15 @@ def main():
     if not options.collect:
         compute(options.movies, options.only, options.skip, options.seeds)
     scores, events = collected()
-    computed = set(scores.tracker)
+    computed = pd.MultiIndex.from_frame(scores[KEY])
     scores, events = with_earlier(scores, "answer"), with_earlier(events, "answer_events")
+    earlier = scores[~pd.MultiIndex.from_frame(scores[KEY]).isin(computed)]
     settings = {
         "movies": list(TOLERANCES),
         "seeds of damage": SEEDS,
         "simulated": {"kinds": DEATHS, "movies of each": SIMULATED, "seeds of damage": 1},
         "trackers": list(LINKERS),
-        "rows of an earlier run": [name for name in LINKERS if name not in computed],
+        "rows of an earlier run": earlier.groupby("tracker", sort=False).size().to_dict(),
     }
     packages = ["numpy", "scipy", "pandas", "torch", "laptrack"]
     record = run_record("answer.py", packages, settings)

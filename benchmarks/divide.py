@@ -42,7 +42,15 @@ from celltrack.track.divide import (
 )
 from celltrack.track.sort import Sort
 from celltrack.tracks import from_links
-from tables import MODALITIES, TOLERANCES, WEIGHTS, markdown_rows, run_record, write_table
+from tables import (
+    MODALITIES,
+    TOLERANCES,
+    WEIGHTS,
+    kept_for,
+    markdown_rows,
+    run_record,
+    write_table,
+)
 
 SIMULATED = 12  # simulated movies
 RODS = 6  # simulated movies of bacteria
@@ -54,6 +62,7 @@ TEST_SEEDS = (0, 1, 2)  # of the damage, to test
 TEST_SIMULATED = range(12, 15)  # simulated movies that no weights have seen
 TEST_RODS = (100, 101)  # the same of bacteria
 HIDDEN, STEPS, DECAY, SEEDS = 12, 300, 2.0, (0, 1)
+SETTINGS = [SIMULATED, RODS, WAYS, MOST, STRIDES, LEARN_SEEDS, HIDDEN, STEPS, DECAY, SEEDS]
 UNSEEN, SHIPPED = "never saw this movie", "shipped"
 EDGES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # of bins
 TEMPERATURES = np.geomspace(0.4, 2.5, 85)  # among which the best is sought
@@ -220,8 +229,9 @@ def calibration(found):  # {movie: what `choices` gives}
 
 
 def kept(cache, name, make):
-    "Return what `make` gives, from the cache folder if it was made before."
-    return tables.kept(cache and cache / f"{name.replace('/', ' ')}.pickle", make)
+    "Return what `make` gives, from the cache folder if it was made with these settings before."
+    folder = cache and kept_for(cache, SETTINGS)
+    return tables.kept(folder and folder / f"{name.replace('/', ' ')}.pickle", make)
 
 
 def learn(cache, left_out=None):
@@ -325,7 +335,10 @@ def main():
         "seeds of damage, to test": TEST_SEEDS,
     }
     record = run_record(
-        "divide.py" + " --learn" * given.learn, ["numpy", "scipy", "torch"], settings, start
+        "divide.py --learn" if given.learn else "divide.py",
+        ["numpy", "scipy", "torch"],
+        settings,
+        start,
     )
     write_table(table, record, "divide")
     write_table(calibration(found).round(6), record, "divide_calibration")
@@ -338,7 +351,7 @@ def main():
 
 def card(weights, table, record):
     mean = table.groupby(["movie", "weights", "detections"], sort=False).mean(numeric_only=True)
-    gates = " and ".join(map(str, sorted(set(record["gates"]))))
+    ways = [f"{gate} {'with' if masks else 'without'} masks" for gate, masks in WAYS]
     return (
         f"""# divide
 
@@ -354,9 +367,9 @@ Newborns of {record["simulated"]} movies of `celltrack.simulate`, of {record["ro
 `celltrack.microscopes.varied_rods` and of the first sequences of
 {", ".join(record["movies"])} of the Cell Tracking Challenge (silver masks,
 Fluo-N2DH-SIM+: gold), each as it is, twice with 5 % of the cells lost and 2 % invented, and with
-every second frame alone; linked with gates of {gates} cell sizes, with and
-without masks. A movie of more than {MOST:,} cells only as it is and once with errors, linked with
-the last gate alone.
+every second frame alone; linked with these gates, in cell sizes: {", ".join(ways)}.
+A movie of {MOST:,} cells or more only as it is and once with errors, linked with
+{", ".join(ways[1:])}.
 No frame of the second sequences. The images belong to their providers (celltrackingchallenge.net)
 and are not part of celltrack.
 

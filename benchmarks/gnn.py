@@ -15,11 +15,9 @@ core; each network is kept in build/gnn, so a killed run goes on.
 What depth and embeddings are worth: variants.py.
 """
 
-import json
 import os
 import sys
-import zlib
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -45,6 +43,7 @@ from tables import (
     TABLES,
     TOLERANCES,
     WEIGHTS,
+    kept_for,
     markdown_rows,
     run_record,
     with_stored,
@@ -90,9 +89,8 @@ def simulated():
 
 def kept(name, make):
     "Return what `make` gives, from build/gnn if it was made before with the same settings."
-    settings = json.dumps([SIMULATED, RODS, OFTEN, SHARE, OPTIONS, TESTS, SEEDS])
-    folder = ROOT / "build" / "gnn" / f"{zlib.crc32(settings.encode()):08x}"
-    return tables.kept(folder / f"{name}.pickle", make)
+    settings = [SIMULATED, RODS, OFTEN, SHARE, OPTIONS, TESTS, SEEDS, divide.SETTINGS]
+    return tables.kept(kept_for(ROOT / "build" / "gnn", settings) / f"{name}.pickle", make)
 
 
 def train_on(cases, seed=SEEDS[0]):
@@ -171,19 +169,20 @@ def bacteria():
 
 
 def fold(split, training, tests):
-    nets = [kept(f"{split} gnn {seed}", lambda s=seed: train_on(training(), s)) for seed in SEEDS]
+    cases = cache(training)  # read when the first network is missing
+    nets = [kept(f"{split} gnn {seed}", lambda s=seed: train_on(cases(), s)) for seed in SEEDS]
     left_out = split.partition(" ")[2]
     if left_out:
         weights = divide.learn(DIVIDE, left_out)
     else:
-        weights = kept(f"{split} divide", lambda: division_classifier(training()))
-    peer = kept(f"{split} published", lambda: published(training())) if PEERS else None
+        weights = kept(f"{split} divide", lambda: division_classifier(cases()))
+    peer = kept(f"{split} published", lambda: published(cases())) if PEERS else None
     return pd.concat([tested(case, nets, peer, weights, split.split()[0]) for case in tests()])
 
 
 def kept_table(name, make):
     "Return a table, from build/gnn if it was made before; with the published network, another."
-    return kept(name + " with peers" * PEERS, make)
+    return kept(f"{name} with peers" if PEERS else name, make)
 
 
 def ship():
@@ -224,6 +223,7 @@ def main():
         "seeds of networks": SEEDS,
         "seeds of damage": TESTS,
         "published GNN": "trained anew" if PEERS else "rows of an earlier run",
+        "rows of an earlier run": len(table) - sum(map(len, parts_of_table)),
     }
     packages = ["numpy", "scipy", "torch", "torch_geometric"]
     record = run_record("gnn.py " + " ".join(what), packages, settings)

@@ -21,7 +21,7 @@ from scipy.ndimage import uniform_filter
 import kinds
 from celltrack.movie import contrast
 from celltrack.score.overlap import frame_overlap, match_by_iou, seg
-from celltrack.segment.augment import diameter_of
+from celltrack.segment.augment import diameter_of, rescale, rescale_labels
 from celltrack.segment.predict import Network
 from celltrack.show import outlines
 from tables import save_picture
@@ -29,6 +29,7 @@ from tables import save_picture
 COLOURS = {"found": (0.35, 0.65, 1.0), "no cell": (1.0, 0.6, 0.0), "missed": (1.0, 0.2, 0.2)}
 COLUMNS = 6
 SIDE = 7  # of the part that is shown, in typical cells
+PIXELS = 200  # of it as drawn
 
 
 def crowded_part(labels):
@@ -41,14 +42,19 @@ def crowded_part(labels):
 
 
 def judged(frame, truth, labels):
-    "Return the frame in colour (y, x, 3), with outlines of what was found, missed and invented."
+    "Return (crowded part in colour, with outlines of found, missed, invented; SEG of the frame)."
     o = frame_overlap(truth, labels)
     pairs = match_by_iou(o)
     right, hit = o.result_labels[o.result[pairs]], o.truth_labels[o.truth[pairs]]
-    image = np.repeat(contrast(frame)[..., None], 3, -1)
-    image[outlines(np.where(np.isin(truth, hit), 0, truth))] = COLOURS["missed"]
-    image[outlines(np.where(np.isin(labels, right), 0, labels))] = COLOURS["no cell"]
-    image[outlines(np.where(np.isin(labels, right), labels, 0))] = COLOURS["found"]
+    part, shape = crowded_part(truth), (PIXELS, PIXELS)
+    image = np.repeat(rescale(contrast(frame)[part], shape).clip(0, 1)[..., None], 3, -1)
+    drawn = {
+        "missed": np.where(np.isin(truth, hit), 0, truth),
+        "no cell": np.where(np.isin(labels, right), 0, labels),
+        "found": np.where(np.isin(labels, right), labels, 0),
+    }
+    for what, cells in drawn.items():
+        image[outlines(rescale_labels(cells[part], shape))] = COLOURS[what]
     return image, seg([o])["SEG"]
 
 
@@ -69,7 +75,7 @@ def main():
         frame, truth = frames[fullest], images[fullest]
         net = given.cache / f"run {kinds.fold_of(kind)}" / "last.safetensors"
         image, score = judged(frame, truth, Network(net).segment(frame))
-        ax.imshow(image[crowded_part(truth)])
+        ax.imshow(image)
         ax.set_title(f"{kind.removesuffix('/01')[:22]}\nSEG {score:.2f}", fontsize=8)
     save_picture(fig, "kinds")
 

@@ -20,7 +20,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from itertools import product
 from pathlib import Path
 
@@ -38,14 +37,12 @@ LIBRARIES = ["numpy", "scipy", "pandas", "scikit-image", "motmetrics", "torch"]
 
 
 def celltrack(*args):
-    "Run one celltrack command as a user would; return its seconds."
-    start = time.perf_counter()
+    "Run one celltrack command as a user would."
     done = subprocess.run(
         [sys.executable, "-m", "celltrack.cli", *map(str, args)], capture_output=True, text=True
     )
     if done.returncode:
         raise SystemExit(f"celltrack {args[0]} failed: {done.stderr.strip()}")
-    return time.perf_counter() - start
 
 
 def shortened(movie, frames, folder):  # 01 with its 01_GT beside it
@@ -70,7 +67,7 @@ def shortened(movie, frames, folder):  # 01 with its 01_GT beside it
 
 def row_of(movie, name, folder, model):  # 01 with its 01_GT beside it
     "Track and score one movie; return its row of the table and the run record of the command."
-    seconds = celltrack("track", movie, "--out", folder, "--model", model)
+    celltrack("track", movie, "--out", folder, "--model", model)
     result = next(Path(folder).glob("*/*_RES"))
     truth = movie.with_name(movie.name + "_GT")
     celltrack("score", truth, result, "--csv", Path(folder) / "scores.csv")
@@ -84,9 +81,7 @@ def row_of(movie, name, folder, model):  # 01 with its 01_GT beside it
         "outlines": outlines,
         **{k: round(scores[k], 6) for k in KEPT},
     }
-    return row | {"seconds": round(seconds, 1)}, json.loads(
-        (result.parent / "run.json").read_text()
-    )
+    return row, json.loads((result.parent / "run.json").read_text())
 
 
 def crop_row():

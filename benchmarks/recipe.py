@@ -1,21 +1,22 @@
 """How many cells must one draw? SEG of a network that learns from a few pictures of one kind.
 
-    python benchmarks/recipe.py PACK [--start generalist] [--cells 10 30 100 300] [--cache FOLDER]
+    python benchmarks/recipe.py FOLDER [--start generalist] [--cells 10 30 100 300] [--cache FOLDER]
 
-PACK is a folder of pictures with masks, as `celltrack train-unet` takes it. Half of the pictures,
+FOLDER holds pictures with masks, as `celltrack train-unet` takes it. Half of the pictures,
 drawn by the seed, are the test: nothing is learned from them and nothing is chosen on them. From
 the others come training sets of about 10, 30, 100 and 300 annotated cells: whole pictures until the
 number is reached, of the last one the left part only. Each is learned from as the command does it,
-a quarter held out and early stopping included, once from the start weights and once from scratch,
-there with LONGER times the steps. The start weights without any training are the baseline.
+a quarter held out and early stopping included, once from the start weights and once from scratch
+with as many steps. The start weights without any training are the baseline.
 SEG and F1 (IoU of .5) are those of chapter 20.
 Writes nbs/tables/recipe.csv and its run record. What was trained is kept in the cache folder, so a
-run that was stopped goes on. The typical size of a cell is measured on all masks of the pack.
+run that was stopped goes on. The typical size of a cell is measured on all masks of the folder.
 """
 
 import argparse
 import os
 import time
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +26,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from celltrack.learn.store import load_model
+from celltrack.learn.store import find_weights, load_model
 from celltrack.movie import InputError
 from celltrack.score.overlap import frame_overlap, seg, segmentation
 from celltrack.segment.generalist import (
@@ -37,10 +38,9 @@ from celltrack.segment.generalist import (
     train_segmenter,
 )
 from celltrack.segment.predict import PARAMETERS, SEGMENTING, to_cells
-from tables import kept, run_record, write_table
+from tables import kept, kept_for, run_record, write_table
 
 STEPS = 300  # for 100 cells; for others by the square root of their number
-LONGER = 2  # times as many from scratch
 OPTIONS = {"simulated": 0, "crops": 8}
 
 
@@ -87,26 +87,25 @@ def trained(part, start, steps, seed, folder):
     return model, fit_parameters(model, [learn]), notes["step"]
 
 
-def rows_of(pack, source, start, seed, counts, steps, cache):
+def rows_of(source, start, seed, counts, steps, cache):
     "Yield a row per network of one seed."
     order, tested = halves(source, seed)
     test = replace(source.part(tested), name="test")
-    common = {"pack": pack, "seed": seed, "test pictures": len(test)}
+    common = {"folder": source.name, "seed": seed, "test pictures": len(test)}
 
     def untrained():
         model, notes = load_model(start, SEGMENTING)
         return scored(model, PARAMETERS | notes.get("parameters", {}), test)
 
-    name = f"{pack} {Path(start).stem} {steps}"
-    found = kept(cache / f"{name} start {seed}.pickle", untrained)
+    found = kept(cache / f"start {seed}.pickle", untrained)
     yield common | {"network": "start weights", "cells": 0, "annotated": 0} | found
     for count in counts:
         part = with_cells(source, order, count)
         if part.cell_count() < 0.8 * count:
             continue
-        for network, first, longer in (("from start", start, 1), ("from scratch", None, LONGER)):
-            planned = max(round(longer * steps * (count / 100) ** 0.5), 1)
-            place = f"{name} {network} {count} {seed}"
+        planned = max(round(steps * (count / 100) ** 0.5), 1)
+        for network, first in (("from start", start), ("from scratch", None)):
+            place = f"{network} {count} {seed}"
 
             def result(part=part, first=first, planned=planned, place=place):
                 run = trained(part, first, planned, seed, cache / place)
@@ -119,7 +118,7 @@ def rows_of(pack, source, start, seed, counts, steps, cache):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("pack", type=Path, help="folder of pictures with masks")
+    parser.add_argument("folder", type=Path, help="pictures with masks")
     parser.add_argument("--start", default="generalist", help="weights to begin with")
     parser.add_argument("--cells", type=int, nargs="+", default=[10, 30, 100, 300])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -128,27 +127,28 @@ def main():
     parser.add_argument("--out", default="recipe", help="name in nbs/tables, or path of the CSV")
     given = parser.parse_args()
     start = time.perf_counter()
-    source = read_source(given.pack)
+    source = read_source(given.folder)
+    weights = zlib.crc32(find_weights(given.start).read_bytes())
+    cache = kept_for(given.cache, [source.name, weights, given.steps, OPTIONS])
     rows = []
     for seed in given.seeds:
-        told = given.pack.name, source, given.start, seed, given.cells, given.steps, given.cache
+        told = source, given.start, seed, given.cells, given.steps, cache
         for row in rows_of(*told):
             rows.append(row)
             print(
                 {k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}, flush=True
             )
     settings = {
-        "pack": given.pack.name,
+        "folder": source.name,
         "pictures": len(source),
         "cells in all": source.cell_count(),
         "start": Path(given.start).name,
         "cells": given.cells,
         "seeds": given.seeds,
         "steps for 100 cells": given.steps,
-        "times as many from scratch": LONGER,
         **OPTIONS,
     }
-    record = run_record("recipe.py PACK", ["numpy", "scipy", "torch"], settings, start)
+    record = run_record("recipe.py FOLDER", ["numpy", "scipy", "torch"], settings, start)
     write_table(pd.DataFrame(rows).round(4), record, given.out)
 
 

@@ -1,15 +1,15 @@
 """Score segmenters on the last quarter of four real sequences, and write
 nbs/tables/segmentation.csv and .json.
 
-    python benchmarks/segmentation.py --held RUN [RUN ...] --full RUN
+    python benchmarks/segmentation.py --held RUN [RUN ...] --full RUN [RUN ...]
 RUN: folders of trainings, each begun with the last weights of the one before (the card of the
-weights has their commands). All but the full run hold the last quarter out. The last weights count:
-no frame that is scored has chosen the step. Those of the full run are written to celltrack/weights,
-in half precision, and the card is written anew. Rows: the run that never saw the frames, the
-shipped weights (which have), and the classic segmenter (presets fitted on these sequences). Nothing
-is set by hand: each segmenter finds the size of the cells in the movie. Each row twice: as found,
-and after `refine`. SEG against gold where frames have it, and against silver outlines (SIM+: gold,
-complete); DET by the gold markers.
+weights has their commands). Those of --held hold the last quarter out. The last weights count: no
+frame that is scored has chosen the step. Those of the last full run are written to
+celltrack/weights, in half precision, and the card is written anew. Rows: the run that never saw the
+frames, the shipped weights (which have), and the classic segmenter (presets fitted on these
+sequences). Nothing is set by hand: each segmenter finds the size of the cells in the movie. Each
+row twice: as found, and after `refine`. SEG against gold where frames have it, and against
+silver outlines (SIM+: gold, complete); DET by the gold markers.
 """
 
 import argparse
@@ -70,10 +70,8 @@ def rows_of(name, model, share=0.25):
         {image.frame: image for image in images}
         for images in (sequence.gold, sequence.silver, sequence.markers)
     )
-    segmenter, pick = (
-        open_segmenter(model, movie),
-        range(round(len(movie) * (1 - share)), len(movie)),
-    )
+    segmenter = open_segmenter(model, movie)
+    pick = range(round(len(movie) * (1 - share)), len(movie))
     found = [segmenter.segment(movie[t]) for t in pick]
     size = getattr(segmenter, "diameter", None) or 2 * segmenter.radius
     base = {"movie": name, "frames": len(pick), "diameter": round(size, 1)}
@@ -102,8 +100,9 @@ foreground, seam and distance, made into cells with {reading}.
 - The first sequences of {movies} of the Cell Tracking Challenge (silver outlines, gold where there
   is; Fluo-N2DH-SIM+: gold). No frame of the second sequences. The images belong to their providers
   (celltrackingchallenge.net) and are not part of celltrack.
-- Movies simulated by `celltrack.simulate` and `celltrack.microscopes`: {share} of each batch.
-- Two packs of pictures under permissive licences, {kinds} kinds (cropped; fragments removed, masks
+- Movies simulated by `celltrack.simulate` and `celltrack.microscopes`: {share} of each batch of
+  the last run.
+- Packs of pictures under permissive licences, {kinds} kinds (cropped; fragments removed, masks
   renumbered):
 {sources}
 
@@ -112,15 +111,17 @@ Not learned from: `dic_cho_bbbc030` (its licence was read second hand), `phc_c2c
 
 ## Runs
 
-Each begins with the last weights of the one before; the first with random ones:
+Each begins with the last weights of the one before, as its command says; the first with random
+ones:
 
 {runs}
-All with the same recipe on CPUs, in {precision}. The runs with a quarter held out never saw the
-last quarter of the sequences, nor the three frames before it, nor a quarter of the pictures of each
-kind. The scores of the last of them are the honest ones, with one reservation: the typical diameter
-that sets the magnification in training is measured on all frames. The last run of all, whose
-weights are shipped, saw everything: its scores on the same frames only show that it has learned no
-less.
+All on CPUs, in {precision}, with the same data, network and optimizer; each DATA gives the same
+number of crops to a batch. The runs with a quarter held out never saw the last quarter of the
+sequences, nor the three frames before it, nor a quarter of the pictures of each kind. The scores of
+the last of them are the honest ones, with two reservations: the typical diameter that sets the
+magnification in training is measured on all frames, and the recipe was chosen with a look at the
+frames held out. The runs after it saw everything, and the weights of the last are shipped: its
+scores on the same frames only show that it has learned no less.
 
 ## Scores on the last quarter
 
@@ -182,22 +183,21 @@ def sources_of(kinds):
 def recipe(run, held, goes_on):  # folder; what it must have held out, whether it began trained
     """Return what the trainings must have in common; stop where a run is unfinished, or another
     than it is said to be."""
-    config, (_, notes) = (
-        json.loads((run / "config.json").read_text()),
-        load_model(run / "last.safetensors"),
-    )
+    config = json.loads((run / "config.json").read_text())
+    _, notes = load_model(run / "last.safetensors")
     data, plan = config["data"], config["plan"]
     if notes["step"] != plan["steps"] or "parameters" not in notes:
         raise SystemExit(f"{run}: not finished")
     if data["start"] != ("last.safetensors" if goes_on else None):
         raise SystemExit(f"{run}: begun with {data['start']}")
-    if not set(MOVIES) <= set(data["learned_from"]):
+    names = data["learned_from"]
+    if not set(MOVIES) <= set(names):
         raise SystemExit(f"{run}: other movies")
     if (data["held"], data["gap"], data["split"]) != (held, 3, "time"):
         raise SystemExit(f"{run}: holds out {data['held']}")
-    how = {k: plan[k] for k in ("optimizer", "decay", "clip", "precision")}
+    how = {k: plan[k] for k in ("optimizer", "decay", "warmup", "clip", "precision")}
     how |= {k: data[k] for k in ("crops", "simulated", "size", "augment", "border", "network")}
-    return how | {"learned_from": sorted(data["learned_from"])}
+    return how | {"learned_from": sorted(n if n in MOVIES else Path(n).name for n in names)}
 
 
 def put_in_box(run):
@@ -214,6 +214,7 @@ def places_of(names):
 def command_of(config):
     "Return the command of a run: every option that is not the default."
     data, given = config["data"], config["plan"] | config["data"]
+    given["patience"] = given["patience"] or 0  # None in a plan: it never stops early
     changed = [
         f"--{f.name} {given[f.name]}"
         for f in fields(TrainUnet)
@@ -235,11 +236,11 @@ def unseen():
     return as_markdown(shown.set_index("family")), record["steps"], len(record["folds"])
 
 
-def card(runs, table):  # folders of the runs, in their order; of scores
+def card(held, full, table):  # folders of the runs, in their order; of scores
     "Write the card of the shipped weights."
     lines = []
-    for run in runs:
-        what = "everything, shipped" if run == runs[-1] else "a quarter of each held out"
+    for run in held + full:
+        what = "everything" if run in full else "a quarter of each held out"
         config, log = json.loads((run / "config.json").read_text()), pd.read_csv(run / "log.csv")
         plan, data = config["plan"], config["data"]
         frames = ", ".join(f"{k} {v}" for k, v in data["learned_from"].items())
@@ -252,6 +253,7 @@ def card(runs, table):  # folders of the runs, in their order; of scores
     kinds = [name for name in data["learned_from"] if name not in MOVIES]
     real = data["crops"] * len(places_of(data["learned_from"]))
     others, steps, folds = unseen()
+    whole = table.diameter.round().astype(int)
     text = CARD.format(
         network=", ".join(f"{k} {v}" for k, v in model.config.items() if k in COMPACT),
         parameters=sum(p.numel() for p in model.parameters()),
@@ -263,7 +265,7 @@ def card(runs, table):  # folders of the runs, in their order; of scores
         sources=sources_of(kinds),
         precision={"bf16": "bfloat16", "32": "float32"}[plan["precision"]],
         share=f"{data['simulated']} of {real + data['simulated']} crops",
-        table=as_markdown(table.astype({"diameter": str}).set_index("segmenter")),
+        table=as_markdown(table.assign(diameter=whole).set_index("segmenter")),
         unseen=others,
         kinds_steps=f"{steps:,}",
         kinds_folds=folds,
@@ -282,39 +284,37 @@ def main():
     parser.add_argument(
         "--full",
         type=Path,
-        help="folder of the run that saw all, begun with the last of them; "
-        "default: the shipped weights stay",
+        nargs="+",
+        default=[],
+        help="folders of runs that saw all; default: the shipped weights stay",
     )
     parser.add_argument("--out", type=Path, default=TABLES / "segmentation.csv")
     options = parser.parse_args()
     torch.set_num_threads(1)
     held = [recipe(run, 0.25, goes_on=k > 0) for k, run in enumerate(options.held)]
     if options.full:
-        shared = recipe(options.full, 0, goes_on=True)
-        if not held or any(other != shared for other in held):
-            raise SystemExit(f"{options.full}: give --held RUN of the same recipe")
-        sources_of(name for name in shared["learned_from"] if name not in MOVIES)
+        full = [recipe(run, 0, goes_on=True) for run in options.full]
+        if not held or any(other != full[0] for other in held + full):
+            raise SystemExit(f"{options.full[0]}: give --held RUN of the same recipe")
+        sources_of(name for name in full[0]["learned_from"] if name not in MOVIES)
         unseen()  # what the card needs is there
-        put_in_box(options.full)
-    segmenters = {
-        "never saw these frames": options.held and options.held[-1] / "last.safetensors",
-        "shipped": "generalist",
-        "classic": "classic",
-    }
+        put_in_box(options.full[-1])
+    segmenters = {"shipped": "generalist", "classic": "classic"}
+    if options.held:
+        last = options.held[-1] / "last.safetensors"
+        segmenters = {"never saw these frames": str(last)} | segmenters
     rows = []
     for who, model in segmenters.items():
-        if who.startswith("never") and not options.held:
-            continue
         for name in MOVIES:
             rows += [{"segmenter": who, **row} for row in rows_of(name, model)]
             print(pd.DataFrame(rows[-2:]).to_string(index=False, header=len(rows) == 2), flush=True)
     packages = ["numpy", "scipy", "scikit-image", "torch"]
-    record = run_record("segmentation.py --held RUN ... --full RUN", packages, {})
+    record = run_record("segmentation.py --held RUN ... --full RUN ...", packages, {})
     if options.held:
         record["held"] = [json.loads((run / "config.json").read_text()) for run in options.held]
     write_table(pd.DataFrame(rows), record, options.out.resolve())
     if options.held and options.full:
-        card([*options.held, options.full], pd.DataFrame(rows))
+        card(options.held, options.full, pd.DataFrame(rows))
 
 
 if __name__ == "__main__":

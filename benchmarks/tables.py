@@ -10,6 +10,7 @@ import os
 import pickle
 import platform
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -43,6 +44,11 @@ def kept(path: Path | None, make: Callable[[], Any]) -> Any:
         with atomic(path) as new:
             new.write_bytes(pickle.dumps(value))
     return value
+
+
+def kept_for(folder: Path, settings: Any) -> Path:
+    "Return the folder in `folder` of what was made with these settings."
+    return folder / f"{zlib.crc32(json.dumps(settings).encode()):08x}"
 
 
 def run_record(

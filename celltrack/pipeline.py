@@ -57,7 +57,9 @@ def tracker_name(name, options):
     of_sort = sorted({field.name for field in fields(Sort)} & options.keys())
     if of_sort and "links" in options:
         names = ", ".join(of_sort)
-        raise InputError(f"links is for {AUTO_TRACKER}, {names} for sort-divide. Give one of both")
+        raise InputError(
+            f"links is for {AUTO_TRACKER}, {names} for sort-divide. Give one of the two"
+        )
     return "sort-divide" if of_sort else AUTO_TRACKER
 
 # %% ../nbs/60_pipeline.ipynb #c014
@@ -123,7 +125,7 @@ def deepsort_divide(**options):
     return Divide(create("tracker deepsort-divide", DeepSort, options))
 
 
-def gnn(links="gnn", how="optimum", window_links=150_000, time_limit=60.0):
+def gnn(links: str | Path = "gnn", how="optimum", window_links=150_000, time_limit=60.0):
     "Return the cheapest lineage by a graph network: the shipped one, or weights of your own."
     from celltrack.link.solve import GnnCosts, Solver
 
@@ -134,10 +136,30 @@ def gnn_greedy(links="gnn"):
     "Return the links that a graph network finds most probable, taken greedily."
     return gnn(links, "greedy")
 
+# %% ../nbs/60_pipeline.ipynb #c018b
+#| code-fold: true
+def has_found_mother(table, tracks):  # table of `uncertain_links`
+    "Return whether each of its cells was without a mother, and has one in the tracks."
+    keys = ["frame", "label"]
+    later = tracks.cells.iloc[tracks.links()[1]].set_index(keys).index
+    return table["mother frame"].isna() & table.set_index(keys).index.isin(later)
+
+
+class SolverDivide(Divide):
+    "`Divide` after a Solver: links that it has settled are no longer uncertain."
+
+    def link(self, cells, movie=None, labels=None, **more):
+        "Return Tracks, as `Divide` does."
+        tracks = super().link(cells, movie, labels, **more)
+        if "uncertain_links" in tracks.notes:
+            table = tracks.notes["uncertain_links"]
+            tracks.notes["uncertain_links"] = table[~has_found_mother(table, tracks)]
+        return tracks
+
 
 def gnn_divide(links="gnn", how="optimum", window_links=150_000, time_limit=60.0):
     "Return the lineage of `gnn`, then the step of chapter 43."
-    return Divide(gnn(links, how, window_links, time_limit))
+    return SolverDivide(gnn(links, how, window_links, time_limit))
 
 # %% ../nbs/60_pipeline.ipynb #c021
 def track_movie(

@@ -242,12 +242,12 @@ def read_shapes(
     movie: Movie | None = None,  # the Movie whose spacing applies
     flow: np.ndarray | None = None,  # (n, d) as of `collective_flow`, where it is known already
 ) -> Shapes:
-    "Return the Shapes of the cells; frames are read one at a time."
-    film = labels if movie is None else movie
-    detections = Detections.from_cells(cells, film)
+    "Return the Shapes of the cells, read by frame; `InputError` if labels hold none of them."
+    spaced = labels if movie is None else movie
+    detections = Detections.from_cells(cells, spaced)
     if flow is None:
         flow = collective_flow(detections.position, detections.frame, detections.typical_size)
-    grid = choose_grid(cells, labels.frame_shape, film.spacing, detections.typical_size)
+    grid = choose_grid(cells, labels.frame_shape, spaced.spacing, detections.typical_size)
     size = int(np.prod(grid.shape))
     nothing = np.zeros(0, int)
     runs = [(nothing, nothing, nothing)]
@@ -411,8 +411,7 @@ class MaskPairs(NamedTuple):
     @property
     def share_of_later_moved(self) -> np.ndarray:
         "(m,) of the later mask that the earlier one covers once moved; NaN without a later mask."
-        with np.errstate(invalid="ignore"):
-            return self.moved / self.shapes.forms.pixels[self.dst]
+        return self.moved / known_pixels(self.shapes)[self.dst]
 
 # %% ../nbs/28_shapes.ipynb #c047
 def mask_pairs(
@@ -531,16 +530,16 @@ def family_columns(
     mother = one.shapes.forms.take(one.src)
     a, b = (pairs.later.moved(-pairs.shift) for pairs in (one, two))  # to the time of the mother
     pixels = known_pixels(one.shapes)
-    both = one.moved + two.moved
-    union = pixels[one.src] + pixels[one.dst] + pixels[two.dst] - both
+    areas = pixels[one.src] + pixels[one.dst] + pixels[two.dst]  # NaN: one has no mask
+    both = np.where(np.isnan(areas), np.nan, one.moved + two.moved)
     steps = a.centre - mother.centre, b.centre - mother.centre
     along = [(step * mother.axis).sum(1) / mother.half_length for step in steps]
     between = [row_lengths(x - y) for x in a.ends for y in b.ends]
     length = 2 * (a.half_length + b.half_length)
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
-            "joint share of mother": (both + 0 * union) / mother.pixels,
-            "joint mask IoU": both / union,
+            "joint share of mother": both / pixels[one.src],
+            "joint mask IoU": both / (areas - both),
             "sister end distance": np.minimum.reduce(between) / mother.size,
             "opposite sides": along[0] * along[1],
             "collinear": np.maximum.reduce(between) / length,
@@ -562,7 +561,7 @@ def shared_iou(shapes, table, i, j):  # an OverlapTable of the Shapes; rows
 
 
 def is_supported(pairs, possible, least=0.1):  # MaskPairs, bool (m,)
-    "Return (m,) whether a later cell covers a part of a moved earlier one, of the possible pairs."
+    "Return (m,) whether a moved earlier cell of a possible pair covers so much of the later one."
     best = np.zeros(len(pairs.shapes.keys))
     share = np.nan_to_num(pairs.share_of_later_moved)
     np.maximum.at(best, pairs.dst, np.where(possible, share, 0))

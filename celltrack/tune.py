@@ -289,10 +289,12 @@ def points(space: dict[str, tuple]) -> list[dict]:
 # %% ../nbs/62_tune.ipynb #c029
 #| code-fold: false
 def open_sampler(seed, number, name):  # number of the trial, name of the parameter
-    "Return TPE with random numbers that these three alone decide."
-    from optuna.samplers import TPESampler
+    "Return TPE, random for the first eight trials; these three alone decide its numbers."
+    from optuna.samplers import RandomSampler, TPESampler
 
     own = zlib.crc32(f"{seed} {number} {name}".encode())
+    if number < 8:  # however many are under way
+        return RandomSampler(seed=own)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # constant_liar is marked experimental
         return TPESampler(seed=own, constant_liar=True, n_startup_trials=8)

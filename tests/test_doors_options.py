@@ -690,13 +690,15 @@ def test_the_record_of_a_run_that_is_none(movie, tmp_path, capsys):
 
 
 def test_crops_of_a_size_that_the_network_cannot_draw():
-    from celltrack.segment.generalist import check_size
+    from celltrack.segment.generalist import COMPACT, check_size
     from celltrack.segment.unet import UNet, UNet2015
 
     check_size(UNet(), 128, 2)
     check_size(UNet2015(outputs=3, width=2), 132, 1)
     with pytest.raises(InputError, match="--size 17: .* Give 16 or 32"):
         check_size(UNet(), 17, 2)
+    with pytest.raises(InputError, match="--size 48: .* Give 32 or 64"):
+        check_size(UNet(**COMPACT), 48, 2)
     with pytest.raises(InputError, match="--size 128: .* Give 116 or 132"):
         check_size(UNet2015(outputs=3, width=2), 128, 2)
     with pytest.raises(InputError, match="--size 16: .* Give --size 32, or more --crops"):

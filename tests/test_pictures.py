@@ -22,8 +22,10 @@ from celltrack.segment.generalist import (
     HeldOut,
     TrainUnet,
     fit_parameters,
+    mean_score,
     picture_pairs,
     read_source,
+    read_sources,
     report,
     smallest_of,
     sources_of,
@@ -168,7 +170,6 @@ def test_no_cell_at_all(tmp_path):
 
 def test_a_few_pictures_without_a_mask_are_left_out(tmp_path, caplog):
     folder_of(tmp_path)
-    (tmp_path / "b_mask.png").unlink(missing_ok=True)
     (tmp_path / "bb_mask.png").unlink()
     with caplog.at_level(logging.WARNING, "celltrack"):
         assert len(read_source(tmp_path)) == 4
@@ -312,6 +313,52 @@ def test_a_pack_is_drawn_from_as_one_movie(tmp_path):
     ]
 
 
+def test_masks_of_a_pack_are_named_once_for_all(tmp_path):
+    for kind, name in (("a", "drawn"), ("b", "drawn"), ("c", "other")):
+        for picture in ("one", "three"):
+            folder = tmp_path / "pack" / kind
+            write_pair(folder / f"{picture}.png", folder / name / f"{picture}.png")
+    sources = read_sources(tmp_path / "pack", "drawn")
+    assert [source.name for source in sources] == ["pack/a", "pack/b"]
+    with pytest.raises(InputError, match="pack: "):
+        read_sources(tmp_path / "pack", "nowhere")
+
+
+def test_a_movie_with_a_folder_inside_is_no_pack(tmp_path):
+    for t in range(3):
+        write_pair(tmp_path / f"01/t{t:03}.tif", tmp_path / f"01/drawn/t{t:03}.tif")
+    (tmp_path / "01/previews").mkdir()
+    (source,) = read_sources(tmp_path / "01", "drawn")
+    assert len(source) == 3 and not source.pictures and source.pack == ""
+
+
+def test_what_is_learned_from_is_not_tested_on(tmp_path):
+    for kind in "ab":
+        folder_of(tmp_path / "pack" / kind, 4)
+        folder_of(tmp_path / "other" / "pack" / kind, 4)
+    pack = tmp_path / "pack"
+    for data, validate in (([pack], [pack / "a"]), ([pack, tmp_path / "other/pack/b"], [])):
+        with pytest.raises(InputError, match="pack/[ab]: given twice"):
+            sources_of(TrainUnet(data, validate=validate))
+
+
+def test_a_pack_has_one_vote():
+    def source(name, pictures=True, pack=""):
+        frame = np.zeros((20, 20), np.float32)
+        labels = np.ones((20, 20), np.int32)
+        return Source(name, [frame] * 12, [labels] * 12, 1.0, pictures, pack)
+
+    pack = [source(f"pack/{kind}", pack="pack") for kind in "abcdefgh"]
+    alone, film = source("pack/z"), source("lab/01", pictures=False)
+    held = HeldOut([*pack, alone, film])
+    assert [len(part) for part in held.parts] == [2] * 8 + [8, 3]
+    scores = {part.name: 0.2 for part in pack} | {"pack/z": 0.6, "lab/01": 1.0}
+    assert mean_score(held.parts, scores) == pytest.approx(0.6)
+    some = scores | {"pack/z": np.nan, "pack/a": np.nan}
+    assert mean_score(held.parts, some) == pytest.approx(0.6)
+    assert np.isnan(mean_score(held.parts, dict.fromkeys(scores, np.nan)))
+
+
 def test_what_the_command_says():
     options = TrainUnet([], Path("run"), start="generalist", steps=300)
     lines = report(options, 180, 30, {"a": 0.1, "b": np.nan}, {"a": 0.5, "b": np.nan})
@@ -321,7 +368,7 @@ def test_what_the_command_says():
         "a 0.100 -> 0.500, b nan -> nan",
         "Use the new weights: celltrack track MOVIE --model run/best.safetensors",
     ]
-    worse = report(options, 300, 30, {"a": 0.5}, {"a": 0.4})
+    worse = report(options, 300, 30, {"a": 0.5}, {"a": 0.4}, helped=False)
     assert "not helped" in worse[-1] and worse[-1].endswith("--model generalist")
     assert len(worse) == 2
     options.start = None

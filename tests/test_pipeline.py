@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 
@@ -21,6 +22,7 @@ from celltrack.pipeline import (
 )
 from celltrack.segment.choose import create, segment_movie
 from celltrack.simulate import simulate_movie
+from celltrack.tracks import from_links
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +177,22 @@ def test_uncertain_links_are_drawn_where_no_cell_has_another_mother(tmp_path):
     tracks = track_movie(movie, tracker="optimum", labels=truth.labels)
     write_result(tracks, tmp_path, movie)
     assert (tmp_path / "uncertain_links.png").stat().st_size
+
+
+def test_uncertain_links_are_those_of_the_answer():
+    from celltrack.pipeline import has_found_mother
+
+    rows = [[0, 1], [1, 1], [1, 2]]
+    cells = pd.DataFrame(rows, columns=["frame", "label"]).assign(x=0.0, y=0.0, area=1.0)
+    tracks = from_links(cells, [0], [1])
+    table = pd.DataFrame(rows, columns=["frame", "label"], dtype="Int64")
+    table["mother frame"] = pd.array([pd.NA] * 3, "Int64")
+    assert has_found_mother(table, tracks).tolist() == [False, True, False]
+    table["mother frame"] = pd.array([pd.NA, 0, pd.NA], "Int64")
+    assert not has_found_mother(table, tracks).any()
+    movie, truth = simulate_movie(14, (128, 128), 24, seed=4, leap=1.0)
+    found = track_movie(movie, labels=truth.labels)
+    assert not has_found_mother(found.notes["uncertain_links"], found).any()
 
 
 def test_same_seed_same_scores(tmp_path):

@@ -6,8 +6,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pandas as pd
@@ -117,11 +117,10 @@ def search_with(count, path, trials, grid=False, study="sort"):
     "Search by several threads at once, as several processes do; return the study."
     args = path, study, unsteady, trials, grid
     open_study(path, study, grid)
-    threads = [threading.Thread(target=search, args=args) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(count) as pool:
+        running = [pool.submit(search, *args) for _ in range(count)]
+    for one in running:
+        one.result()  # raises what was raised in the thread
     return open_study(path, study, grid)
 
 

@@ -10,7 +10,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -416,3 +416,23 @@ class TrainOptions:
     def open_fabric(self) -> Any:
         "Return what runs the network, as `train_network` takes it."
         return open_fabric(self.devices, self.precision)
+
+# %% ../../nbs/34_learn.train.ipynb #c086s
+@dataclass(kw_only=True)
+class StepOptions(TrainOptions):
+    "How a training goes, and how long."
+
+    steps: Annotated[int, (1, 10**8)] = 2000  # batches, at most
+    every: Annotated[int | None, (1, 10**8)] = None
+    "steps from one validation and backup to the next; None: a tenth of all"
+    patience: Annotated[int | None, (0, 10**8)] = None
+    "validations without a higher score, then it stops; None: half of all, 5 at least; 0: never"
+    rate: Annotated[float, (1e-9, 1.0)] = 2e-3  # largest learning rate
+    optimizer: Literal["adamw", "sgd"] = "adamw"  # sgd: with momentum .99
+    seed: Annotated[int, (0, 2**31)] = 0
+
+    def config(self) -> TrainingConfig:
+        "Return the TrainingConfig, with what depends on the number of steps."
+        every = self.every or max(1, self.steps // 10)
+        patience = max(5, -(-self.steps // (2 * every))) if self.patience is None else self.patience
+        return replace(super().config(), every=every, patience=patience or None)

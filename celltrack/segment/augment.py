@@ -8,14 +8,13 @@ __all__ = ['NORMAL', 'diameter_of', 'rescale', 'rescale_labels', 'Augment', 'Sou
 
 # %% ../../nbs/32_segment.augment.ipynb #c003
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from scipy import ndimage
 from torch.nn.functional import interpolate
-from torchvision.transforms.v2 import functional as vision
 
 from ..measure import compact_labels, normalize_intensity
 from ..movie import InputError, Movie
@@ -129,13 +128,8 @@ def contrast(image, spread, rng):  # spread of the logarithm of the factor
 #| code-fold: false
 def blurred(image, most, rng):  # largest standard deviation, pixels
     "Return the image blurred by a Gaussian of random width."
-    sigma = float(rng.uniform(0.2, 1) * most)
-    reach = [
-        min(int(3 * sigma + 0.5), n - 1) for n in image.shape[::-1]
-    ]  # x, y: no wider than the image
-    return vision.gaussian_blur(torch.from_numpy(image)[None], [2 * r + 1 for r in reach], sigma)[
-        0
-    ].numpy()
+    sigma = rng.uniform(0.2, 1) * most
+    return ndimage.gaussian_filter(image, sigma, mode="mirror", truncate=3)
 
 
 def hazy(image, most, rng):  # largest share of the light
@@ -248,6 +242,7 @@ class Source:
     labels: list[np.ndarray]  # (y, x) each, int32; -1: unknown
     scale: float  # magnification that makes a typical cell NORMAL pixels wide
     pictures: bool = False  # single ones, of any sizes; else the frames of a movie
+    pack: str = ""  # the folder of folders of which these pictures are one; "": none
 
     def __len__(self):
         return len(self.frames)
@@ -261,7 +256,7 @@ class Source:
         pick = list(pick)
         frames = [self.frames[t][window] for t in pick]
         labels = [self.labels[t][window] for t in pick]
-        return Source(self.name, frames, labels, self.scale, self.pictures)
+        return replace(self, frames=frames, labels=labels)
 
 # %% ../../nbs/32_segment.augment.ipynb #c062
 def make_source(

@@ -249,10 +249,8 @@ def settings_of(thing: Any) -> dict:  # a segmenter or a linker
     settings: dict[str, Any] = {"class": type(thing).__name__}
     for name in names:
         value = getattr(thing, name)
-        if isinstance(value, (bool, int, float, str, dict)):
+        if isinstance(value, (bool, int, float, str, Path, dict)):
             settings[name] = value
-        elif isinstance(value, Path):
-            settings[name] = str(value)
         elif is_dataclass(value) and not isinstance(value, type):
             settings[name] = settings_of(value)  # the linker within, the costs of a solver
     return settings

@@ -25,7 +25,7 @@ from ..formats.dataset import KINDS, Sequence, find_movie, labels_place, open_se
 from ..images import read_image
 from ..labels import MASK, LabelFiles, images_in, is_series, one_mask_each, owners
 from ..learn.store import find_weights, load_model
-from ..learn.train import TrainingConfig, TrainOptions, save_model, train_network
+from ..learn.train import StepOptions, save_model, train_network
 from ..measure import compact_labels
 from ..microscopes import random_options, varied_rods
 from ..movie import InputError
@@ -94,9 +94,10 @@ def annotations(sequence: Sequence) -> dict[int, tuple[np.ndarray, np.ndarray | 
             found[t] = merge_annotations(gold[t].labels, silver[t].labels), None
         elif t in silver:
             found[t] = silver[t].labels, None
+        elif t in markers:
+            found[t] = gold[t].labels, known_by_markers(gold[t].labels, markers[t].labels)
         else:
-            drawn = gold[t].labels
-            found[t] = drawn, known_by_markers(drawn, markers[t].labels) if t in markers else None
+            found[t] = gold[t].labels, None
     return found
 
 # %% ../../nbs/37_segment.generalist.ipynb #c015
@@ -119,9 +120,12 @@ def read_sources(
     "Return [the Source of `read_source`], or those of the folders of pictures in a pack."
     folder = find_movie(path).resolve()
     found = {folder: picture_pairs(folder, labels, **reading)}
-    if not found[folder] and folder.is_dir():
+    if not found[folder] and folder.is_dir() and not images_in(folder):
         found = {at: picture_pairs(at, labels, **reading) for at in sorted(folder.iterdir())}
     sources = [read_pictures(at, own, diameter, **reading) for at, own in found.items() if own]
+    if folder not in found:
+        pack = folder.name
+        sources = [replace(s, name=f"{pack}/{Path(s.name).name}", pack=pack) for s in sources]
     return sources or [annotated_movie(path, labels, diameter, **reading)]
 
 # %% ../../nbs/37_segment.generalist.ipynb #c016
@@ -129,13 +133,15 @@ def read_sources(
 def annotated_movie(path, labels, diameter, **reading) -> Source:  # as for `read_source`
     "Return the Source of an annotated movie."
     sequence = open_sequence(path, labels, **reading)
-    if (movie := sequence.movie) is None:
+    movie = sequence.movie
+    if movie is None:
         raise InputError(f"{sequence.name}: no images. Get them: celltrack download {path}")
     if movie.ndim == 3:
         raise InputError(f"{movie.name}: 3D frames; this network learns from flat ones")
     found = annotations(sequence)
     last = movie.first + len(movie) - 1
-    if wrong := [t for t in found if not movie.first <= t <= last]:
+    wrong = [t for t in found if not movie.first <= t <= last]
+    if wrong:
         raise InputError(
             f"{movie.name}: labels of frame {wrong[0]}, but its frames are {movie.first} to {last}"
         )
@@ -154,14 +160,16 @@ def mask_choices(folder: Path, labels: str | None) -> list[tuple[list[Path], lis
     here = images_in(folder)
     own = [path for path in here if not MASK.search(path.stem)]
     among = images_in(inside["images"]) if "images" in inside else []
-    place = None if labels is None else labels_place(folder, labels)
-    if place is not None and place.resolve() != folder.resolve():
-        return [(own or among, images_in(place))]
+    if labels is not None:
+        try:
+            place = labels_place(folder, labels)
+        except InputError:
+            return []  # none of this name here
+        if place.resolve() != folder.resolve():
+            return [(own or among, images_in(place))]
+    named = [path for path in here if MASK.search(path.stem)]
     others = [images_in(inside[name]) for name in ("masks", "labels") if name in inside]
-    return [
-        (own, [path for path in here if path not in own]),
-        *((among, masks) for masks in others),
-    ]
+    return [(own, named), *((among, masks) for masks in others)]
 
 # %% ../../nbs/37_segment.generalist.ipynb #c019
 #| code-fold: true
@@ -185,7 +193,8 @@ def picture_pairs(
     if len(sets) > 1:
         places = " and in ".join(str(next(iter(found)).parent) for _, found in sets)
         raise InputError(f"{folder}: masks in {places}. Choose with --labels")
-    if not (chosen := [p for p in sets[0][0] if files is None or fnmatch(p.name, files)]):
+    chosen = [path for path in sets[0][0] if files is None or fnmatch(path.name, files)]
+    if not chosen:
         raise InputError(f"{folder}: no picture is named {files}. Give another --files")
     return one_mask_each(folder, chosen, sets[0][1])
 
@@ -284,15 +293,16 @@ def simulated_sources(count: int = 32, seed: int = 5, frames: int = 12) -> list[
 
 # %% ../../nbs/37_segment.generalist.ipynb #c033
 class HeldOut:
-    "`held(model)` is the mean SEG over datasets, on whole frames: `train_network` validates by it."
+    "`held(model)` is the mean SEG on whole frames: what `train_network` validates by."
 
-    def __init__(self, sources: list[Source], samples: int = 3):  # frames of each, spread over it
-        self.parts, kinds = [], Counter(dataset_of(source.name) for source in sources)
+    def __init__(self, sources: list[Source], samples: int = 3):  # frames of each movie
+        self.parts = []
+        kinds = Counter(source.pack for source in sources if source.pack)
         for source in sources:
             full = [t for t, labels in enumerate(source.labels) if (labels > 0).any()]
             full = full or list(range(len(source)))
-            most = PICTURES // kinds[dataset_of(source.name)]
-            count = max(2, most) if source.pictures else samples
+            pictures = max(2, PICTURES // kinds.get(source.pack, 1))
+            count = pictures if source.pictures else samples
             picks = np.linspace(0, len(full) - 1, count).round().astype(int)
             self.parts.append(source.part([full[i] for i in np.unique(picks)]))
 
@@ -316,23 +326,20 @@ class HeldOut:
         return found
 
     def __call__(self, model: Any) -> float:
-        "Return the mean SEG over datasets."
-        return mean_score(self.scores(self.maps(model)))
+        "Return the mean SEG over movies, folders of pictures, and packs."
+        return mean_score(self.parts, self.scores(self.maps(model)))
 
 # %% ../../nbs/37_segment.generalist.ipynb #c034
-PICTURES = 8  # single pictures that `HeldOut` scores of a folder; of a pack 2 of each kind
+PICTURES = 8  # single pictures that `HeldOut` scores of a folder or a pack; 2 of a kind at least
 
 
-def dataset_of(name: str) -> str:
-    "Return the dataset of a Source: several movies or a pack's kinds may be of one."
-    return name.split("/")[0]
-
-
-def mean_score(scores: dict[str, float]) -> float:
-    "Return the mean over datasets of the scores that are numbers; NaN where none is."
-    known = [(dataset_of(name), score) for name, score in scores.items() if score == score]
-    groups = [[score for name, score in known if name == own] for own in dict(known)]
-    return float(np.mean([np.mean(group) for group in groups])) if known else np.nan
+def mean_score(sources: list[Source], scores: dict[str, float]) -> float:  # {name: SEG}
+    "Return the mean of those that are numbers, a pack counting once; NaN where none is."
+    groups: dict[str, list[float]] = {}
+    for source in sources:
+        if np.isfinite(scores[source.name]):
+            groups.setdefault(source.pack or source.name, []).append(scores[source.name])
+    return float(np.mean([np.mean(own) for own in groups.values()])) if groups else np.nan
 
 
 def maps_of(model: Any, frame: np.ndarray, scale: float) -> np.ndarray:
@@ -342,12 +349,12 @@ def maps_of(model: Any, frame: np.ndarray, scale: float) -> np.ndarray:
 
 # %% ../../nbs/37_segment.generalist.ipynb #c038
 MOST_FITTED = 48  # frames of movies
-GRID = {
-    "depth": (0.03, 0.06, 0.1, 0.15, 0.2, 0.3),
-    "threshold": (0.3, 0.4, 0.5, 0.6),
-    "seam": (0.0, 0.5, 1.0, 2.0),
-    "soft": (0.5, 1.0, 1.5, 2.0),
-}
+DEPTHS, THRESHOLDS = (0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4), (0.3, 0.4, 0.5, 0.6)
+GRIDS = [
+    [{"depth": d, "threshold": t} for t in THRESHOLDS for d in DEPTHS],
+    [{"seam": s} for s in (0.0, 0.5, 1.0, 2.0)],
+    [{"soft": s} for s in (0.5, 1.0, 1.5, 2.0)],
+]
 
 
 def smallest_of(sources: list[Source]) -> float:
@@ -366,39 +373,18 @@ def smallest_of(sources: list[Source]) -> float:
 def fit_parameters(
     model: Any, sources: list[Source], samples: int = 4, rounds: int = 2
 ) -> dict[str, float]:
-    "Return the parameters of `to_cells` with the best mean SEG over datasets, fitted in turn."
+    "Return the parameters of `to_cells` with the best mean SEG, one grid after the other."
     movies = sum(not source.pictures for source in sources)
     held = HeldOut(sources, max(1, min(samples, MOST_FITTED // max(movies, 1))))
     maps, best = held.maps(model), PARAMETERS | {"smallest": smallest_of(sources)}
 
     def score(parameters):
-        return mean_score(held.scores(maps, **parameters))
+        return mean_score(sources, held.scores(maps, **parameters))
 
     for _ in range(rounds):
-        for name, values in GRID.items():
-            best = max((best | {name: v} for v in values), key=score)
+        for grid in GRIDS:
+            best = max((best | some for some in grid), key=score)
     return best
-
-# %% ../../nbs/37_segment.generalist.ipynb #c048
-#| code-fold: true
-@dataclass(kw_only=True)
-class StepOptions(TrainOptions):
-    "How a training goes, and how long."
-
-    steps: Annotated[int, (1, 10**8)] = 2000  # batches, at most
-    every: Annotated[int | None, (1, 10**8)] = None
-    "steps from one validation and backup to the next; None: a tenth of all"
-    patience: Annotated[int | None, (0, 10**8)] = None
-    "validations without a higher score, then it stops; None: half of all, 5 at least; 0: never"
-    rate: Annotated[float, (1e-9, 1.0)] = 2e-3  # largest learning rate
-    optimizer: Literal["adamw", "sgd"] = "adamw"  # sgd: with momentum .99
-    seed: Annotated[int, (0, 2**31)] = 0
-
-    def config(self) -> TrainingConfig:
-        "Return the TrainingConfig, with what depends on the number of steps."
-        every = self.every or max(1, self.steps // 10)
-        patience = max(5, -(-self.steps // (2 * every))) if self.patience is None else self.patience
-        return replace(super().config(), every=every, patience=patience or None)
 
 # %% ../../nbs/37_segment.generalist.ipynb #c049
 #| code-fold: true
@@ -481,25 +467,29 @@ def train_segmenter(
 #| code-fold: true
 def check_size(model: Any, size: int, crops: int) -> None:  # crops in a batch
     "Raise `InputError` for a size of crops that the output of a network cannot have."
-    fits = [n for n in range(max(size - 15, 1), size + 16) if model.size(n) - 2 * model.margin == n]
+    near = range(max(size - model.multiple + 1, 1), size + model.multiple)
+    fits = [n for n in near if model.size(n) - 2 * model.margin == n]
     if size not in fits:
-        near = " or ".join(map(str, fits))
-        raise InputError(f"--size {size}: the network draws no crops of this size. Give {near}")
+        advice = "Give " + " or ".join(map(str, fits))
+        raise InputError(f"--size {size}: the network draws no crops of this size. {advice}")
     if not model.margin and crops * (size // model.multiple) ** 2 < 2:
         found = f"--size {size}: a batch of one pixel at the network's coarsest level"
         raise InputError(f"{found}. Give --size {2 * size}, or more --crops")
+
+
+def check_once(names: list[str]) -> None:  # of movies, and of folders of pictures
+    "Raise `InputError` for a name that comes twice."
+    twice = [name for k, name in enumerate(names) if name in names[:k]]
+    if twice:
+        said = "given twice, or two movies of one name; each once, to learn from or to test on"
+        raise InputError(f"{twice[0]}: {said}")
 
 
 def check_options(options: TrainUnet) -> None:
     "Raise `InputError` for what could only fail after the long reading, or the long training."
     options.check()
     folders = [find_movie(path).resolve() for path in [*options.data, *options.validate]]
-    names = [folder.parts[-2:] for folder in folders]
-    if twice := [folder for k, folder in enumerate(folders) if names[k] in names[:k]]:
-        raise InputError(
-            f"{twice[0]}: given twice, or two movies of one name; each once, "
-            "to learn from or to test on"
-        )
+    check_once(["/".join(folder.parts[-2:]) for folder in folders])
     if options.start:
         load_model(options.start, SEGMENTING)
 
@@ -509,9 +499,10 @@ def sources_of(options: TrainUnet) -> tuple[list[list[Source]], list[Source]]:
     "Return the Sources to learn from, a list for each of the DATA, and those held out."
     told = options.reading() | {"labels": options.labels, "diameter": options.diameter}
     learn = [read_sources(path, **told) for path in options.data]
+    others = [source for path in options.validate for source in read_sources(path, **told)]
+    check_once([source.name for sources in [*learn, others] for source in sources])
     if options.validate or not options.held:
-        others = [read_sources(path, **told) for path in options.validate]
-        return learn, [source for sources in others for source in sources]
+        return learn, others
     parts = [[hold_out(source, options) for source in sources] for sources in learn]
     held = [part for pairs in parts for _, part in pairs if part]
     return [[part for part, _ in pairs] for pairs in parts], held
@@ -520,7 +511,7 @@ def sources_of(options: TrainUnet) -> tuple[list[list[Source]], list[Source]]:
 def hold_out(source: Source, options: TrainUnet) -> tuple[Source, Source | None]:
     "Return (part to learn from, part held out)."
     if options.split == "space":
-        return split_space(source, options.held, round(options.gap * NORMAL))
+        return split_space(source, options.held, round(options.gap * NORMAL / source.scale))
     if source.pictures:
         return split_pictures(source, options.held, options.seed)
     return split_time(source, options.held, options.gap)
@@ -589,10 +580,12 @@ def finish(options: TrainUnet, learn: list[Source], held: list[Source], used: di
     last, _ = fit_and_score(Path(options.out) / "last.safetensors")
     best, after = fit_and_score(Path(options.out) / "best.safetensors")  # chosen by this scorer
     before: dict[str, float] = {}
+    helped = True
     if scorer and options.start:
         model, notes = load_model(options.start, SEGMENTING)
         before = scorer.scores(scorer.maps(model), **PARAMETERS | notes.get("parameters", {}))
-    return report(options, last, best, before, after)
+        helped = mean_score(held, after) > mean_score(held, before)
+    return report(options, last, best, before, after, helped)
 
 # %% ../../nbs/37_segment.generalist.ipynb #c057
 #| code-fold: true
@@ -602,6 +595,7 @@ def report(
     best: int,  # step
     before: dict[str, float],  # SEG of the start weights on what was held out, if there are any
     after: dict[str, float],  # of the best weights; empty: nothing was held out
+    helped: bool = True,  # whether their mean is above that of before
 ) -> list[str]:
     "Return what to tell the user: the scores, and which weights to use."
     lines = []
@@ -613,6 +607,6 @@ def report(
         when = f"before -> after training, step {best}" if before else f"step {best}"
         lines.append(f"SEG on held-out frames ({when}): {', '.join(shown)}")
     weights, reason = str(Path(options.out) / "best.safetensors"), "Use the new weights"
-    if before and not mean_score(after) > mean_score(before):
+    if not helped:
         weights, reason = str(options.start), "Training has not helped, keep the weights of before"
     return [*lines, f"{reason}: celltrack track MOVIE --model {weights}"]

@@ -185,8 +185,8 @@ def probe_diameter(
     diameter: float,  # pixels
     side: float = 384,  # of the part that is looked at, in pixels of the network
     **parameters: float,  # of `to_cells`
-) -> tuple[float, float]:
-    "Return (height of the summits, diameter of the cells in pixels) as found at that scale."
+) -> tuple[float, float, float]:
+    "Return (height of the summits, diameter of half of the area, median diameter) at that scale."
     scale = NORMAL / diameter
     part = liveliest(frame, [min(n, max(1, round(side / scale))) for n in frame.shape])
     seen = normalize_intensity(rescale(part, [max(1, round(n * scale)) for n in part.shape]))
@@ -194,11 +194,12 @@ def probe_diameter(
     labels = to_cells(maps, **parameters)
     ids, areas = np.arange(1, labels.max(initial=0) + 1), np.bincount(labels.ravel())[1:]
     if len(areas) == 0:
-        return 0.0, np.nan
+        return 0.0, np.nan, np.nan
     peak = np.average(ndimage.maximum(maps[-1], labels, ids), weights=areas)
     ordered = np.sort(areas)
     half = np.searchsorted(ordered.cumsum(), areas.sum() / 2)  # half of the area: up to this cell
-    return float(peak), float(np.sqrt(4 / np.pi * ordered[half]) / scale)
+    sizes = np.sqrt(4 / np.pi * ordered) / scale
+    return float(peak), float(sizes[half]), float(np.median(sizes))
 
 # %% ../../nbs/36_segment.predict.ipynb #c046
 #| code-fold: false
@@ -209,23 +210,25 @@ def find_diameter(model: Any, frames: Sequence[np.ndarray], **parameters: float)
     """
     low, high = 6.0, max(min(frames[0].shape) / 1.5, 7.0)
     ladder = low * 1.5 ** np.arange(int(np.log(high / low) / np.log(1.5)) + 1)
+
     seen = np.array(
         [[probe_diameter(model, frame, d, **parameters) for frame in frames] for d in ladder]
-    )
+    )  # (step, frame, what is found)
     peaks = seen[..., 0].mean(1)  # (step,)
-    sizes = np.ma.masked_invalid(seen[..., 1])  # (step, frame)
     if peaks.max() == 0:
         return np.nan
-    off = np.ma.log(sizes / ladder[:, None]).mean(1).filled(np.nan)  # above 0: larger than given
+    halves, medians = np.ma.log(np.ma.masked_invalid(seen[..., 1:])).mean(1).filled(np.nan).T
+    off = halves - np.log(ladder)  # above 0: larger than given
     falls = [k for k in range(len(ladder) - 1) if off[k] >= 0 > off[k + 1]]
     if not falls:
-        return float(np.ma.median(sizes[peaks.argmax()]))  # smaller or larger than all of them
+        return float(np.exp(medians[peaks.argmax()]))  # smaller or larger than all of them
 
     def clearness(k):
         return (peaks[k] + peaks[k + 1]) ** 4 * min(off[k] - off[k + 1], np.log(1.5))
 
     k = max(falls, key=clearness)
-    return float(ladder[k] * 1.5 ** (off[k] / (off[k] - off[k + 1])))
+    between = off[k] / (off[k] - off[k + 1])  # the ratio is 1: 0 at step k, 1 at the next
+    return float(np.exp(medians[k] + between * (medians[k + 1] - medians[k])))
 
 # %% ../../nbs/36_segment.predict.ipynb #c051
 #| code-fold: true
@@ -376,9 +379,19 @@ class Network:
         return labels
 
 # %% ../../nbs/36_segment.predict.ipynb #c064
-def scale_of(segmenter: Network) -> float:
-    "Return the pixels of the network per pixel of the frame."
-    return min(NORMAL / segmenter.diameter, 4) if segmenter.diameter else 1.0
+LARGE = 1.05e6  # pixels: a frame that would have more is magnified less ...
+ENOUGH = 1.6  # ... but at least so many times, if its cells are that small
+
+
+def scale_of(segmenter: Network, frame: np.ndarray) -> float:
+    """Return the pixels of the network per pixel of the frame: a typical cell NORMAL pixels wide.
+
+    To bound the time, cells are narrower in a frame that would become larger than LARGE.
+    """
+    if not segmenter.diameter:
+        return 1.0
+    most = max(np.sqrt(LARGE / frame.size), ENOUGH)
+    return min(NORMAL / segmenter.diameter, most, 4)
 
 
 def certainty_of(distance: np.ndarray, labels: np.ndarray) -> float:
@@ -389,22 +402,28 @@ def certainty_of(distance: np.ndarray, labels: np.ndarray) -> float:
     highest = ndimage.maximum(distance, labels, np.arange(1, len(area) + 1))
     return float(np.average(highest, weights=area))
 
-
+# %% ../../nbs/36_segment.predict.ipynb #c064b
+#| code-fold: true
 def segmented(segmenter: Network, frame: np.ndarray) -> tuple[np.ndarray, float]:
     "Return the label image of a frame, and how certain the network was of its cells."
     if frame.min() == frame.max():
         return np.zeros(frame.shape, np.uint16), np.nan
     if segmenter.diameter is None:
         segmenter = copy.copy(segmenter).fit([frame])
-    check_length("diameter", segmenter.diameter, frame.shape)
+    diameter = segmenter.diameter or NORMAL
+    check_length("diameter", diameter, frame.shape)
     maps = network_maps(segmenter, frame)
-    labels = to_cells(maps, scale_of(segmenter), **segmenter.parameters)
+    scale = scale_of(segmenter, frame)
+    parameters = segmenter.parameters.copy()
+    parameters["smallest"] *= (scale * diameter / NORMAL) ** 2  # of a cell as it is seen
+    labels = to_cells(maps, scale, **parameters)
     return labels, certainty_of(maps[2], labels) if len(maps) > 2 else np.nan
 
 
 def network_maps(segmenter: Network, frame: np.ndarray) -> np.ndarray:
-    "Return the network's probabilities in the pixels of the frame, float32 (3, y, x)."
-    shape = [max(1, round(n * scale_of(segmenter))) for n in frame.shape]
+    "Return the network's probabilities in the pixels of the frame, float32 (maps, y, x)."
+    scale = scale_of(segmenter, frame)
+    shape = [max(1, round(n * scale)) for n in frame.shape]
     image = normalize_intensity(rescale(frame, shape))
     augment = segmenter.test_time_augmentation
     maps = predict_maps(segmenter.network, image, segmenter.tile, test_time_augmentation=augment)

@@ -584,18 +584,17 @@ def explain_newborns(
     n = len(found.newborns)
     u = utilities(found, shipped_weights() if weights is None else weights)
     p = choice_probabilities(u / TEMPERATURE, found.owner, n)
-    best = np.lexsort((p, found.owner))[np.cumsum(np.bincount(found.owner, minlength=n)) - 1]
+    last_of_owner = np.cumsum(np.bincount(found.owner, minlength=n)) - 1
+    best = np.lexsort((p, found.owner))[last_of_owner]
     context = found.context
     origin = np.concatenate([found.divisions[0], found.gaps[0], np.full(n, -1)])[best]
-    track_and_end = np.append(context.track, -1), np.append(context.frame, -1)
-    from_track, last_frame = (values[origin] for values in track_and_end)  # the last: nowhere
     return pd.DataFrame(
         {
             "frame": context.frame[found.newborns],
             "track": context.track[found.newborns],
             "hypothesis": np.repeat(HYPOTHESIS_KINDS, [len(x) for x in found.features])[best],
-            "from track": from_track,
-            "last frame": last_frame,
+            "from track": np.append(context.track, -1)[origin],
+            "last frame": np.append(context.frame, -1)[origin],
             "probability": p[best],
         }
     )
