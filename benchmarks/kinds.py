@@ -218,6 +218,7 @@ def main():
     table = pd.DataFrame(rows)
     settings = OPTIONS | {"steps": given.steps, "folds": FOLDS, "never learned from": NEVER}
     settings["first edition"] = first and Path(first).name
+    settings["data"] = {name: len(source) for name, source in sources.items()}
     record = run_record("kinds.py --packs FOLDER", ["numpy", "scipy", "torch"], settings)
     if set(given.folds) == set(FOLDS):
         write_table(table, record, "kinds")

@@ -8,6 +8,7 @@ pieces that are no cell (orange), and true cells that were missed (red). Two min
 """
 
 import argparse
+import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -76,7 +77,8 @@ def main():
         net = given.cache / f"run {kinds.fold_of(kind)}" / "last.safetensors"
         image, score = judged(frame, truth, Network(net).segment(frame))
         ax.imshow(image)
-        ax.set_title(f"{kind.removesuffix('/01')[:22]}\nSEG {score:.2f}", fontsize=8)
+        name = "\n".join(textwrap.wrap(kind.removesuffix("/01").replace("_", " "), 20))
+        ax.set_title(f"{name}\nSEG {score:.2f}", fontsize=8)
     save_picture(fig, "kinds")
 
 

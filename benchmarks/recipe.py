@@ -15,7 +15,6 @@ run that was stopped goes on. The typical size of a cell is measured on all mask
 
 import argparse
 import os
-import time
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -29,10 +28,10 @@ from scipy import ndimage
 from celltrack.learn.store import find_weights, load_model
 from celltrack.movie import InputError
 from celltrack.score.overlap import frame_overlap, seg, segmentation
+from celltrack.segment.augment import hold_out
 from celltrack.segment.generalist import (
     TrainUnet,
     fit_parameters,
-    hold_out,
     maps_of,
     read_source,
     train_segmenter,
@@ -80,7 +79,7 @@ def scored(model, parameters, test):
 def trained(part, start, steps, seed, folder):
     "Train as the command does; return (network, parameters of `to_cells`, step of the weights)."
     options = TrainUnet([], folder, start=start, steps=steps, seed=seed, **OPTIONS)
-    learn, held = hold_out(part, options)
+    learn, held = hold_out(part, options.split, options.held, options.gap, options.seed)
     notes = {"learned from": learn.cell_count()}
     train_segmenter(options, [[learn]], [held] if held else [], notes=notes)
     model, notes = load_model(folder)
@@ -125,8 +124,8 @@ def main():
     parser.add_argument("--steps", type=int, default=STEPS, help="for 100 cells")
     parser.add_argument("--cache", type=Path, default=Path("build/recipe"))
     parser.add_argument("--out", default="recipe", help="name in nbs/tables, or path of the CSV")
+    parser.add_argument("--note", default="", help="what the start weights are, for the record")
     given = parser.parse_args()
-    start = time.perf_counter()
     source = read_source(given.folder)
     weights = zlib.crc32(find_weights(given.start).read_bytes())
     cache = kept_for(given.cache, [source.name, weights, given.steps, OPTIONS])
@@ -142,13 +141,13 @@ def main():
         "folder": source.name,
         "pictures": len(source),
         "cells in all": source.cell_count(),
-        "start": Path(given.start).name,
+        "start": given.note or Path(given.start).name,
         "cells": given.cells,
         "seeds": given.seeds,
         "steps for 100 cells": given.steps,
         **OPTIONS,
     }
-    record = run_record("recipe.py FOLDER", ["numpy", "scipy", "torch"], settings, start)
+    record = run_record("recipe.py FOLDER", ["numpy", "scipy", "torch"], settings)
     write_table(pd.DataFrame(rows).round(4), record, given.out)
 
 

@@ -17,7 +17,14 @@ from celltrack.labels import one_mask_each, owners
 from celltrack.learn.store import load_model
 from celltrack.learn.train import OneDevice, TrainingConfig, save_model, train_network
 from celltrack.movie import InputError
-from celltrack.segment.augment import NORMAL, Crops, Source, diameter_of, split_space
+from celltrack.segment.augment import (
+    NORMAL,
+    Crops,
+    Source,
+    diameter_of,
+    split_pictures,
+    split_space,
+)
 from celltrack.segment.generalist import (
     HeldOut,
     TrainUnet,
@@ -29,7 +36,6 @@ from celltrack.segment.generalist import (
     report,
     smallest_of,
     sources_of,
-    split_pictures,
 )
 from celltrack.segment.unet import UNet
 
@@ -324,6 +330,37 @@ def test_masks_of_a_pack_are_named_once_for_all(tmp_path):
         read_sources(tmp_path / "pack", "nowhere")
 
 
+def test_numbered_pictures_of_a_pack_are_no_frames(tmp_path, caplog):
+    for k in range(3):  # of one size: with --labels, alone they would be a movie
+        folder = tmp_path / "pack" / "nuclei"
+        write_pair(folder / f"n{k:03}.tif", folder / "drawn" / f"n{k:03}.tif")
+    save(tmp_path / "pack" / "overview.png", cells((64, 80))[0])
+    save(tmp_path / "pack" / "bare" / "a.png", cells((64, 80))[0])
+    (source,) = read_sources(tmp_path / "pack", "drawn")
+    assert source.pictures and source.name == "pack/nuclei" and len(source) == 3
+    assert "pack/bare: pictures without masks, left out" in caplog.text
+
+
+def test_a_narrow_kind_of_a_pack_is_learned_from_whole(tmp_path, caplog):
+    write_pair(tmp_path / "pack/wide/a.png", tmp_path / "pack/wide/a_mask.png", (64, 400))
+    write_pair(tmp_path / "pack/narrow/a.png", tmp_path / "pack/narrow/a_mask.png", (64, 40))
+    (learn,), held = sources_of(TrainUnet([tmp_path / "pack"], split="space"))
+    assert [source.frames[0].shape[1] for source in learn] == [40, 400 - 100 - 41]
+    assert [source.name for source in held] == ["pack/wide"]  # the gap: 3 cells of 13.5 pixels
+    assert "pack/narrow" in caplog.text and "all of it is learned from" in caplog.text
+    with pytest.raises(InputError, match="pack/narrow"):  # alone there is nothing to test on
+        sources_of(TrainUnet([tmp_path / "pack/narrow"], split="space"))
+
+
+def test_masks_beside_the_pictures_can_be_named(tmp_path):
+    write_pair(tmp_path / "data/a.png", tmp_path / "data/a_mask.png")
+    write_pair(tmp_path / "data/images/a.png", tmp_path / "data/masks/a.png")
+    with pytest.raises(InputError, match="Choose with --labels"):
+        picture_pairs(tmp_path / "data")
+    (pair,) = picture_pairs(tmp_path / "data", str(tmp_path / "data"))
+    assert pair == (tmp_path / "data/a.png", tmp_path / "data/a_mask.png")
+
+
 def test_a_movie_with_a_folder_inside_is_no_pack(tmp_path):
     for t in range(3):
         write_pair(tmp_path / f"01/t{t:03}.tif", tmp_path / f"01/drawn/t{t:03}.tif")
@@ -342,14 +379,15 @@ def test_what_is_learned_from_is_not_tested_on(tmp_path):
             sources_of(TrainUnet(data, validate=validate))
 
 
-def test_a_pack_has_one_vote():
-    def source(name, pictures=True, pack=""):
-        frame = np.zeros((20, 20), np.float32)
-        labels = np.ones((20, 20), np.int32)
-        return Source(name, [frame] * 12, [labels] * 12, 1.0, pictures, pack)
+def source_of(name, pictures=True, pack=""):
+    "Return a Source of 12 small frames, each one cell."
+    frame, labels = np.zeros((20, 20), np.float32), np.ones((20, 20), np.int32)
+    return Source(name, [frame] * 12, [labels] * 12, 1.0, pictures, pack)
 
-    pack = [source(f"pack/{kind}", pack="pack") for kind in "abcdefgh"]
-    alone, film = source("pack/z"), source("lab/01", pictures=False)
+
+def test_a_pack_has_one_vote():
+    pack = [source_of(f"pack/{kind}", pack="pack") for kind in "abcdefgh"]
+    alone, film = source_of("pack/z"), source_of("lab/01", pictures=False)
     held = HeldOut([*pack, alone, film])
     assert [len(part) for part in held.parts] == [2] * 8 + [8, 3]
     scores = {part.name: 0.2 for part in pack} | {"pack/z": 0.6, "lab/01": 1.0}
@@ -361,18 +399,19 @@ def test_a_pack_has_one_vote():
 
 def test_what_the_command_says():
     options = TrainUnet([], Path("run"), start="generalist", steps=300)
-    lines = report(options, 180, 30, {"a": 0.1, "b": np.nan}, {"a": 0.5, "b": np.nan})
+    held = [source_of("a"), source_of("b")]
+    lines = report(options, held, 180, 30, {"a": 0.1, "b": np.nan}, {"a": 0.5, "b": np.nan})
     assert lines == [
         "stopped after step 180 of 300: SEG has not risen for long",
         "SEG on held-out frames (before -> after training, step 30): "
         "a 0.100 -> 0.500, b nan -> nan",
         "Use the new weights: celltrack track MOVIE --model run/best.safetensors",
     ]
-    worse = report(options, 300, 30, {"a": 0.5}, {"a": 0.4}, helped=False)
+    worse = report(options, held[:1], 300, 30, {"a": 0.5}, {"a": 0.4})
     assert "not helped" in worse[-1] and worse[-1].endswith("--model generalist")
     assert len(worse) == 2
     options.start = None
-    assert report(options, 300, 300, {}, {"a": 0.4})[0] == (
+    assert report(options, held[:1], 300, 300, {}, {"a": 0.4})[0] == (
         "SEG on held-out frames (step 300): a 0.400"
     )
 

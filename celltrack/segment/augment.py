@@ -7,6 +7,7 @@ __all__ = ['NORMAL', 'diameter_of', 'rescale', 'rescale_labels', 'Augment', 'Sou
            'Crops']
 
 # %% ../../nbs/32_segment.augment.ipynb #c003
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -345,6 +346,46 @@ def some_cell(labels: np.ndarray, rng: np.random.Generator, tries: int = 20) -> 
         if labels[tuple(at)] > 0:
             break
     return at + rng.uniform(-NORMAL, NORMAL, 2)
+
+# %% ../../nbs/32_segment.augment.ipynb #5b1f90ce
+#| code-fold: true
+log = logging.getLogger("celltrack")
+
+
+def split_pictures(source: Source, share: float, seed: int) -> tuple[Source, Source | None]:
+    "Return (part to learn from, part held out): some pictures with cells, or the right of each."
+    full = [t for t, labels in enumerate(source.labels) if (labels > 0).any()]
+    if len(full) >= 4:
+        count = min(max(round(share * len(full)), 1), len(full) - 1)
+        held = sorted(np.random.default_rng(seed).permutation(full)[:count].tolist())
+        return source.part(t for t in range(len(source)) if t not in held), source.part(held)
+    few = f"{source.name}: too few pictures with cells to hold some out ({len(full)})"
+    try:
+        learn, right = split_space(source, share, round(NORMAL / source.scale))
+    except InputError:
+        learn, right = source, source
+    if learn is source or not all(any((a > 0).any() for a in p.labels) for p in (learn, right)):
+        log.warning("%s: all are learned from, and nothing tells how well", few)
+        return source, None
+    log.warning("%s: validated on the right %.0f %% of each", few, 100 * share)
+    return learn, right
+
+
+def hold_out(
+    source: Source, split: str, share: float, gap: int, seed: int = 0
+) -> tuple[Source, Source | None]:  # split: "time" or "space"; gap: frames, or cells in space
+    "Return (part to learn from, part held out); None where that cannot be, and others can."
+    if split == "space":
+        try:
+            return split_space(source, share, round(gap * NORMAL / source.scale))
+        except InputError as error:
+            if not source.pack:
+                raise
+            log.warning("%s; all of it is learned from", error)
+            return source, None
+    if source.pictures:
+        return split_pictures(source, share, seed)
+    return split_time(source, share, gap)
 
 # %% ../../nbs/32_segment.augment.ipynb #c078
 class Crops:

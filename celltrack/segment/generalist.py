@@ -36,11 +36,10 @@ from celltrack.segment.augment import (
     Crops,
     Source,
     diameter_of,
+    hold_out,
     make_source,
     rescale,
     rescale_labels,
-    split_space,
-    split_time,
 )
 from .predict import PARAMETERS, SEGMENTING, predict_maps, to_cells
 from .unet import UNet, UNet2015, cell_loss
@@ -119,17 +118,31 @@ def read_sources(
 ) -> list[Source]:
     "Return [the Source of `read_source`], or those of the folders of pictures in a pack."
     folder = find_movie(path).resolve()
-    found = {folder: picture_pairs(folder, labels, **reading)}
-    if not found[folder] and folder.is_dir() and not images_in(folder):
-        found = {at: picture_pairs(at, labels, **reading) for at in sorted(folder.iterdir())}
-    sources = [read_pictures(at, own, diameter, **reading) for at, own in found.items() if own]
-    if folder not in found:
-        pack = folder.name
-        sources = [replace(s, name=f"{pack}/{Path(s.name).name}", pack=pack) for s in sources]
-    return sources or [annotated_movie(path, labels, diameter, **reading)]
+    pairs = picture_pairs(folder, labels, **reading)
+    kinds = {} if pairs else kinds_of_pack(folder, labels, **reading)
+    if not kinds:
+        return [read_source(path, labels, diameter, **reading)]
+    sources = [read_pictures(at, own, diameter, **reading) for at, own in kinds.items()]
+    pack = folder.name
+    return [replace(s, name=f"{pack}/{Path(s.name).name}", pack=pack) for s in sources]
 
 # %% ../../nbs/37_segment.generalist.ipynb #c016
 #| code-fold: true
+def kinds_of_pack(
+    folder: Path, labels: str | None, **reading: Any
+) -> dict[Path, list[tuple[Path, Path]]]:
+    "Return {folder of a kind: its pairs} of a pack; none where the folder is a movie."
+    if not folder.is_dir() or len(images_in(folder)) > 1:  # a single one may be an overview
+        return {}
+    places = [place for place in sorted(folder.iterdir()) if place.is_dir()]
+    found = {at: picture_pairs(at, labels, movie=False, **reading) for at in places}
+    kinds = {at: pairs for at, pairs in found.items() if pairs}
+    for at in places:
+        if kinds and at not in kinds and images_in(at):
+            log.warning("%s/%s: pictures without masks, left out", folder.name, at.name)
+    return kinds
+
+
 def annotated_movie(path, labels, diameter, **reading) -> Source:  # as for `read_source`
     "Return the Source of an annotated movie."
     sequence = open_sequence(path, labels, **reading)
@@ -160,14 +173,15 @@ def mask_choices(folder: Path, labels: str | None) -> list[tuple[list[Path], lis
     here = images_in(folder)
     own = [path for path in here if not MASK.search(path.stem)]
     among = images_in(inside["images"]) if "images" in inside else []
+    named = [path for path in here if MASK.search(path.stem)]
     if labels is not None:
         try:
             place = labels_place(folder, labels)
         except InputError:
             return []  # none of this name here
-        if place.resolve() != folder.resolve():
-            return [(own or among, images_in(place))]
-    named = [path for path in here if MASK.search(path.stem)]
+        if place.resolve() == folder.resolve():
+            return [(own, named)]
+        return [(own or among, images_in(place))]
     others = [images_in(inside[name]) for name in ("masks", "labels") if name in inside]
     return [(own, named), *((among, masks) for masks in others)]
 
@@ -179,6 +193,7 @@ def picture_pairs(
     files: str | None = None,  # which pictures, such as '*_c1.tif'
     axes: str | None = None,  # of a picture, as for `read_image`
     channel: int | None = None,  # the same
+    movie: bool = True,  # whether numbered pictures with --labels are the frames of a movie
     **_: Any,  # what is told of movies alone
 ) -> list[tuple[Path, Path]]:
     "Return [(picture, its mask)] of a folder of single pictures; none where it holds a movie."
@@ -188,7 +203,7 @@ def picture_pairs(
     choices = mask_choices(folder, labels)
     sets = [(pictures, owners(pictures, masks)) for pictures, masks in choices]
     sets = [(pictures, found) for pictures, found in sets if any(found.values())]
-    if not sets or labels is not None and is_series(sets[0][0], axes, channel):
+    if not sets or movie and labels is not None and is_series(sets[0][0], axes, channel):
         return []
     if len(sets) > 1:
         places = " and in ".join(str(next(iter(found)).parent) for _, found in sets)
@@ -503,38 +518,10 @@ def sources_of(options: TrainUnet) -> tuple[list[list[Source]], list[Source]]:
     check_once([source.name for sources in [*learn, others] for source in sources])
     if options.validate or not options.held:
         return learn, others
-    parts = [[hold_out(source, options) for source in sources] for sources in learn]
+    held_out = (options.split, options.held, options.gap, options.seed)
+    parts = [[hold_out(source, *held_out) for source in sources] for sources in learn]
     held = [part for pairs in parts for _, part in pairs if part]
     return [[part for part, _ in pairs] for pairs in parts], held
-
-
-def hold_out(source: Source, options: TrainUnet) -> tuple[Source, Source | None]:
-    "Return (part to learn from, part held out)."
-    if options.split == "space":
-        return split_space(source, options.held, round(options.gap * NORMAL / source.scale))
-    if source.pictures:
-        return split_pictures(source, options.held, options.seed)
-    return split_time(source, options.held, options.gap)
-
-# %% ../../nbs/37_segment.generalist.ipynb #c054
-#| code-fold: true
-def split_pictures(source: Source, share: float, seed: int) -> tuple[Source, Source | None]:
-    "Return (part to learn from, part held out): some pictures with cells, or the right of each."
-    full = [t for t, labels in enumerate(source.labels) if (labels > 0).any()]
-    if len(full) >= 4:
-        count = min(max(round(share * len(full)), 1), len(full) - 1)
-        held = sorted(np.random.default_rng(seed).permutation(full)[:count].tolist())
-        return source.part(t for t in range(len(source)) if t not in held), source.part(held)
-    few = f"{source.name}: too few pictures with cells to hold some out ({len(full)})"
-    try:
-        learn, right = split_space(source, share, round(NORMAL / source.scale))
-    except InputError:
-        learn, right = source, source
-    if learn is source or not all(any((a > 0).any() for a in p.labels) for p in (learn, right)):
-        log.warning("%s: all are learned from, and nothing tells how well", few)
-        return source, None
-    log.warning("%s: validated on the right %.0f %% of each", few, 100 * share)
-    return learn, right
 
 # %% ../../nbs/37_segment.generalist.ipynb #c055
 #| code-fold: true
@@ -580,22 +567,20 @@ def finish(options: TrainUnet, learn: list[Source], held: list[Source], used: di
     last, _ = fit_and_score(Path(options.out) / "last.safetensors")
     best, after = fit_and_score(Path(options.out) / "best.safetensors")  # chosen by this scorer
     before: dict[str, float] = {}
-    helped = True
     if scorer and options.start:
         model, notes = load_model(options.start, SEGMENTING)
         before = scorer.scores(scorer.maps(model), **PARAMETERS | notes.get("parameters", {}))
-        helped = mean_score(held, after) > mean_score(held, before)
-    return report(options, last, best, before, after, helped)
+    return report(options, held, last, best, before, after)
 
 # %% ../../nbs/37_segment.generalist.ipynb #c057
 #| code-fold: true
 def report(
     options: TrainUnet,
+    held: list[Source],  # out
     last: int,  # step
     best: int,  # step
     before: dict[str, float],  # SEG of the start weights on what was held out, if there are any
     after: dict[str, float],  # of the best weights; empty: nothing was held out
-    helped: bool = True,  # whether their mean is above that of before
 ) -> list[str]:
     "Return what to tell the user: the scores, and which weights to use."
     lines = []
@@ -607,6 +592,6 @@ def report(
         when = f"before -> after training, step {best}" if before else f"step {best}"
         lines.append(f"SEG on held-out frames ({when}): {', '.join(shown)}")
     weights, reason = str(Path(options.out) / "best.safetensors"), "Use the new weights"
-    if not helped:
+    if before and not mean_score(held, after) > mean_score(held, before):
         weights, reason = str(options.start), "Training has not helped, keep the weights of before"
     return [*lines, f"{reason}: celltrack track MOVIE --model {weights}"]
