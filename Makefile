@@ -5,11 +5,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test quick check lint export notebooks docs lab clean
+.PHONY: help install demo test coverage quick check lint export notebooks docs lab clean
 help:
 	@echo "make demo        simulate a movie, track it, score it, draw it: all in the folder demo"
 	@echo "make lab         open the course in JupyterLab"
 	@echo "make test        every check, notebook, test and page; ends with one line of counts"
+	@echo "make coverage    make test, and how much of the package it ran through (half as long again)"
 	@echo "make quick       rules, lint, types, and the notebooks and tests touched since the last commit"
 	@echo "make check       only the rules of tools/check.py (seconds)"
 	@echo "make lint        ruff and mypy; tidies what ruff can tidy"
@@ -31,6 +32,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python tools/run_tests.py
+
+coverage: $(INSTALLED)
+	$(BIN)/python tools/run_tests.py --coverage
 
 quick: $(INSTALLED)
 	$(BIN)/python tools/run_tests.py --quick

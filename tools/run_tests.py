@@ -2,6 +2,8 @@
 
 python tools/run_tests.py [STEP ...]    runs only the steps named
 python tools/run_tests.py --quick       rules, and the notebooks and tests touched since the commit
+python tools/run_tests.py --coverage    all, and how much of the package it ran through: takes half
+                                        as long again
 The last line counts what passed and failed. Cells flagged `real` run where $CELLTRACK_DATA is a
 folder; where not, the skipped cells are counted.
 """
@@ -40,7 +42,8 @@ ENV = {
 LIMIT = 600  # seconds after which a notebook is taken to hang
 WORKERS = 2  # notebooks, and files of tests, at a time
 SETTINGS = ROOT / "tools/coverage.ini"
-COVERAGE = ["-m", "coverage", "run", "--parallel-mode", f"--rcfile={SETTINGS}"]
+COVERAGE = "--coverage" in sys.argv[1:]
+TRACED = ["-m", "coverage", "run", "--parallel-mode", f"--rcfile={SETTINGS}"] if COVERAGE else []
 
 
 def run(*command, cwd=ROOT, env=ENV, **options):
@@ -136,7 +139,7 @@ def notebooks(only=None):
     def test(nb):
         begin = time.time()
         script = ROOT / "tools/test_notebook.py"
-        worked, said = run(*COVERAGE, script, ROOT / nb.path, *flags, timeout=LIMIT)
+        worked, said = run(*TRACED, script, ROOT / nb.path, *flags, timeout=LIMIT)
         return f"{nb.path}  {time.time() - begin:.1f} s", worked, said
 
     repository = check.Repository()
@@ -190,7 +193,8 @@ def pytest(only=None):
         env["COVERAGE_FILE"] = str(ROOT / ".coverage.pytest")
         options = ["-q", "--tb=short", "-p", "no:cacheprovider", f"--junitxml={report}"]
         options += ["-n", WORKERS, "--dist", "loadfile"]  # the files of tests, WORKERS at a time
-        options += ["--cov=celltrack", f"--cov-config={SETTINGS}", "--cov-report="]
+        if COVERAGE:
+            options += ["--cov=celltrack", f"--cov-config={SETTINGS}", "--cov-report="]
         worked, said = run("-m", "pytest", *options, *tests, cwd=folder, env=env)
         if not report.exists():
             yield "pytest", False, said
@@ -236,6 +240,7 @@ def quick_steps():
 
 
 def main(names):
+    names = [name for name in names if name != "--coverage"]
     steps = quick_steps() if names == ["--quick"] else {n: STEPS[n] for n in names or STEPS}
     counts = {True: 0, False: 0}
     for old in ROOT.glob(".coverage.*"):
@@ -252,7 +257,7 @@ def main(names):
         except Exception as e:  # a step that breaks is one failure; the others still run
             counts[False] += 1
             print(f"FAILED  {name}: {type(e).__name__}: {e}", flush=True)
-    if {"notebooks", "pytest"} <= steps.keys():
+    if COVERAGE:
         coverage()
     print(f"{counts[True]} passed, {counts[False]} failed")
     return counts[False] > 0
