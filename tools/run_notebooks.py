@@ -7,6 +7,7 @@ Cells flagged `real` keep their old outputs where the real movies are missing.
 import base64
 import io
 import os
+import re
 import subprocess
 import sys
 import time
@@ -47,6 +48,14 @@ def without_bars(nb):
             ]
 
 
+def lean_tables(nb):
+    "Drop the style that pandas repeats in each table, and the indents: the website has its own."
+    for data in (out.get("data", {}) for cell in nb.cells for out in cell.get("outputs", [])):
+        if "text/html" in data:
+            bare = re.sub(r"<style scoped>.*?</style>\n", "", data["text/html"], flags=re.S)
+            data["text/html"] = re.sub(r"^ +(?=<)", "", bare, flags=re.M)
+
+
 def smaller(nb):
     "Store pictures as PNG with 64 colours, packed as tightly as that goes without loss."
     for data in (out.get("data", {}) for cell in nb.cells for out in cell.get("outputs", [])):
@@ -71,6 +80,7 @@ def run(path):
         resources={"metadata": {"path": path.parent}},
     ).execute()
     without_bars(nb)
+    lean_tables(nb)
     smaller(nb)
     nbformat.write(nb, path)
     nbdev_clean(str(path))

@@ -45,7 +45,9 @@ def spans(
     step = model.multiple  # tiles begin where the coarsest pixels of the whole image begin
     even = np.linspace(0, n, -(-n // tile) + 1)
     borders = np.unique(np.append((even[:-1] / step).round().astype(int) * step, n).clip(max=n))
-    margin, blend = (model.margin, 0) if model.margin else (overlap, overlap // 2)
+    margin, blend = overlap, overlap // 2
+    if model.margin:  # valid convolutions bring their own, and need no fading
+        margin, blend = model.margin, 0
     tiles = []
     for a, b in itertools.pairwise(borders):
         low, high = max(a - blend, 0), min(b + blend, n)
@@ -124,7 +126,7 @@ PARAMETERS = {
     "seam": 1.0,  # weight of the seam against the distance
     "soft": 1.0,  # blur of the height, pixels of the network
     "depth": 0.1,  # between two cells the height goes down by so much
-    "smallest": 0.1,  # cell, as a fraction of a typical one
+    "smallest": 0.1,  # area of the smallest cell, as a fraction of a typical one
 }
 
 # %% ../../nbs/36_segment.predict.ipynb #c029
@@ -138,11 +140,17 @@ LIMITS = {
 }
 
 
-def check_parameters(parameters: dict) -> None:
-    "Raise `InputError` for a parameter of `to_cells` that is no number, or out of all proportion."
+def check_parameters(parameters: Any) -> None:  # {name: number}, as of PARAMETERS
+    "Raise `InputError` unless each is a parameter of `to_cells`, and a number within its limits."
+    known = ", ".join(PARAMETERS)
+    if not isinstance(parameters, dict):
+        raise InputError(f"parameters {parameters!r}; give numbers by name, for {known}")
     for name, value in parameters.items():
+        if name not in LIMITS:
+            raise InputError(f"parameter {name!r}; known are {known}")
         least, most = LIMITS[name]
-        if not (isinstance(value, Real) and least <= float(value) <= most):
+        number = isinstance(value, Real) and not isinstance(value, bool)
+        if not (number and least <= value <= most):
             raise InputError(f"{name} {value!r}; give a number from {least:g} to {most:g}")
 
 # %% ../../nbs/36_segment.predict.ipynb #c030
@@ -152,13 +160,10 @@ def to_cells(
     **parameters: float,  # instead of those of PARAMETERS
 ) -> np.ndarray:
     "Return labels: a watershed from the summits of distance - seam, inside the foreground."
-    unknown = set(parameters) - set(PARAMETERS)
-    if unknown:
-        raise InputError(f"parameter {min(unknown)!r}; known are {', '.join(PARAMETERS)}")
+    check_parameters(parameters)
     if len(maps) not in (1, 3):
         raise InputError(f"{len(maps)} maps; give foreground, seam and distance, or foreground")
     p = PARAMETERS | parameters
-    check_parameters(p)
     mask, smallest = maps[0] > p["threshold"], p["smallest"] * np.pi / 4 * (NORMAL / scale) ** 2
     if len(maps) == 1:
         return tidy(ndimage.label(mask)[0], smallest)
@@ -223,7 +228,7 @@ def find_diameter(model: Any, frames: Sequence[np.ndarray], **parameters: float)
     if not falls:
         return float(np.exp(medians[peaks.argmax()]))  # smaller or larger than all of them
 
-    def clearness(k):
+    def clearness(k):  # the fourth power is a choice
         return (peaks[k] + peaks[k + 1]) ** 4 * min(off[k] - off[k + 1], np.log(1.5))
 
     k = max(falls, key=clearness)
@@ -310,26 +315,33 @@ SEGMENTING = ["UNet", "UNet2015"]  # networks that find cells
 
 
 def check_segmenter(name: Any, network: Any, notes: dict) -> None:
-    "Raise `InputError` unless a network makes the maps of `to_cells`, and its parameters are some."
+    "Raise `InputError` unless a network makes the maps of `to_cells`, and knows its parameters."
     shape = network.config["inputs"], network.config["outputs"]
     if shape not in ((1, 1), (1, 3)):
         raise InputError(
             f"{name}: from {shape[0]} images to {shape[1]} maps. Give weights of 1 image to 1 or 3"
         )
-    stored = notes.get("parameters", {})
-    known = isinstance(stored, dict) and set(stored) <= set(PARAMETERS)
-    if not known or not all(
-        isinstance(x, (int, float)) and -1e9 < x < 1e9 for x in stored.values()
-    ):
-        raise InputError(f"{name}: parameters {stored}. Give numbers for {', '.join(PARAMETERS)}")
+    try:
+        check_parameters(notes.get("parameters", {}))
+    except InputError as error:
+        raise InputError(f"{name}: bad parameters in the file of weights: {error}") from None
 
 # %% ../../nbs/36_segment.predict.ipynb #c062
 #| code-fold: true
+def weights_name(model: Any) -> str:  # as of `Network`
+    "Return the name of weights, or of the class of a network."
+    return type(model).__name__ if isinstance(model, torch.nn.Module) else repr(str(model))
+
+
 def open_network(segmenter: Any) -> tuple[torch.nn.Module, dict[str, float]]:  # a Network
     "Return the network, on its device, and the parameters of `to_cells`: given, stored, default."
-    known = isinstance(segmenter.diameter, Real) and 0 < float(segmenter.diameter) < np.inf
-    if segmenter.diameter is not None and not known:
-        raise InputError(f"diameter {segmenter.diameter}; give a positive number of pixels")
+    diameter = segmenter.diameter
+    number = isinstance(diameter, Real)
+    if diameter is not None and not (number and 0 < diameter < np.inf):
+        raise InputError(f"diameter {diameter}; give a positive number of pixels")
+    given = {name: getattr(segmenter, name) for name in PARAMETERS}
+    given = {name: value for name, value in given.items() if value is not None}
+    check_parameters(given)
     notes: dict = {}
     network = segmenter.model
     if not isinstance(network, torch.nn.Module):
@@ -337,34 +349,36 @@ def open_network(segmenter: Any) -> tuple[torch.nn.Module, dict[str, float]]:  #
         check_segmenter(segmenter.model, network, notes)
     device = segmenter.device or ("cuda" if torch.cuda.is_available() else "cpu")
     network = network.eval().to(device).to(memory_format=torch.channels_last)
-    given = {name: getattr(segmenter, name) for name in PARAMETERS}
-    given = {name: value for name, value in given.items() if value is not None}
     return network, PARAMETERS | notes.get("parameters", {}) | given
 
 # %% ../../nbs/36_segment.predict.ipynb #c063
 @dataclass(repr=False)
 class Network:
-    "Segmenter: a trained network sees frames with cells NORMAL pixels wide, a watershed follows."
+    """Segmenter: a trained network sees frames with cells NORMAL pixels wide, a watershed follows.
+
+    `diameter` is in pixels of the frame; None: `fit` finds it in a movie, else `segment` in each
+    frame. `tile` and `soft` are in pixels of the network (a typical cell has NORMAL). The last five
+    fields are parameters of `to_cells`; None: as stored with the weights, else as in PARAMETERS.
+    """
 
     model: str | Path | torch.nn.Module = "generalist"  # weights as of `load_model`, or a network
-    diameter: float | None = None  # of a typical cell, in pixels; None: found by the network
-    tile: int = 1024  # pixels, as in `predict_maps`
-    test_time_augmentation: bool = False  # as in `predict_maps`
-    device: str | None = None  # default: the GPU where there is one
-    threshold: float | None = None  # this and the next four: of `to_cells`; None: as stored
-    seam: float | None = None
-    soft: float | None = None
-    depth: float | None = None
-    smallest: float | None = None
+    diameter: float | None = None  # of a typical cell, pixels of the frame; None: it is found
+    tile: int = 1024  # side, pixels of the network: as in `predict_maps`
+    test_time_augmentation: bool = False  # as in `predict_maps`: four times as slow
+    device: str | None = None  # as torch names it; None: a GPU if there is one
+    threshold: float | None = None  # of the foreground, 0 to 1; None: as stored
+    seam: float | None = None  # weight of the seam against the distance; None: as stored
+    soft: float | None = None  # blur of the height, pixels of the network; None: as stored
+    depth: float | None = None  # of the valley between two cells; None: as stored
+    smallest: float | None = None  # cell, as a fraction of a typical one's area; None: as stored
 
     def __post_init__(self):
         self.network, self.parameters = open_network(self)
         self.certainty = np.nan  # of the last frame: see `certainty_of`
 
     def __repr__(self):
-        own = isinstance(self.model, torch.nn.Module)
-        name = type(self.model).__name__ if own else repr(str(self.model))
-        return f"Network({name}, diameter={self.diameter and round(self.diameter, 1)})"
+        diameter = self.diameter and round(self.diameter, 1)
+        return f"Network({weights_name(self.model)}, diameter={diameter})"
 
     def fit(self, movie: Any, samples: int = 3) -> "Network":  # Movie, frames, or one frame (y, x)
         "Find the diameter of a typical cell, if not given, from some frames; return self."
@@ -386,12 +400,12 @@ ENOUGH = 1.6  # ... but at least so many times, if its cells are that small
 def scale_of(segmenter: Network, frame: np.ndarray) -> float:
     """Return the pixels of the network per pixel of the frame: a typical cell NORMAL pixels wide.
 
-    To bound the time, cells are narrower in a frame that would become larger than LARGE.
+    At most 4. To bound the time, cells are narrower in a frame that would become larger than LARGE.
     """
-    if not segmenter.diameter:
-        return 1.0
+    diameter = segmenter.diameter
+    assert diameter is not None  # `segmented` has found it
     most = max(np.sqrt(LARGE / frame.size), ENOUGH)
-    return min(NORMAL / segmenter.diameter, most, 4)
+    return min(NORMAL / diameter, most, 4)
 
 
 def certainty_of(distance: np.ndarray, labels: np.ndarray) -> float:
@@ -410,7 +424,8 @@ def segmented(segmenter: Network, frame: np.ndarray) -> tuple[np.ndarray, float]
         return np.zeros(frame.shape, np.uint16), np.nan
     if segmenter.diameter is None:
         segmenter = copy.copy(segmenter).fit([frame])
-    diameter = segmenter.diameter or NORMAL
+    diameter = segmenter.diameter
+    assert diameter is not None  # `fit` has found it, or taken NORMAL
     check_length("diameter", diameter, frame.shape)
     maps = network_maps(segmenter, frame)
     scale = scale_of(segmenter, frame)
