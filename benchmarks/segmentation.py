@@ -107,8 +107,8 @@ foreground, seam and distance, made into cells with {reading}.
 {sources}
 
 Not learned from: `dic_cho_bbbc030` (its licence was read second hand), `phc_c2c12_laptrack` and
-`fluo_ecoli_colicoords` (loose masks). They are only tested on. `packs/flat` in a command is a folder of
-the two kinds of flat cells, taken out of `packs/phase` so that they are drawn more often.
+`fluo_ecoli_colicoords` (loose masks). They are only tested on. `packs/flat` in a command is a
+folder of the two kinds of flat cells, taken out of `packs/phase` so that they are drawn more often.
 
 ## Runs
 
@@ -135,8 +135,8 @@ markers; nothing set by hand. `python benchmarks/segmentation.py` writes this ca
 
 Networks of the same recipe, each without whole families of pictures (`benchmarks/kinds.py`;
 {kinds_folds} networks, {kinds_steps} steps each). SEG and F1 at IoU .5; each finds the diameter by
-itself. The four movies are no test of the first edition, which learned from them, nor of classic, whose
-presets were chosen on them:
+itself. The four movies are no test of the first edition, which learned from them, nor of classic,
+whose presets were chosen on them:
 
 {unseen}
 
