@@ -156,9 +156,18 @@ def main(argv: list[str] | None = None) -> int:  # words after `celltrack`; None
 # %% ../nbs/65_cli.ipynb #c024
 @contextlib.contextmanager
 def log_on_screen(level: int) -> Iterator[None]:
-    "Show what celltrack logs on stderr, while a command runs."
+    "Show what celltrack logs on stderr, each message once, while a command runs."
     log = logging.getLogger("celltrack")
     handler, before = logging.StreamHandler(), log.level
+    said: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:  # a movie may be opened twice
+        text = record.getMessage()
+        new = text not in said
+        said.add(text)
+        return new
+
+    handler.addFilter(is_new)
     log.addHandler(handler)
     log.setLevel(level)
     try:
@@ -174,7 +183,10 @@ class Simulate:
 
     frames: Annotated[int, (1, 100_000)] = 60  # how many
     size: Annotated[int, (1, 16_384)] = 256  # of a frame, in pixels along y and x
-    slices: Annotated[int, (0, 4096)] = 0  # of a volume; 0 for a flat movie
+    three_d: bool = False  # volumes instead of flat frames
+    slices: Annotated[int, (0, 4096)] = 0  # of a volume; with --three-d alone it has 16
+    spacing: Annotated[list[float] | None, (1e-9, 1e9)] = None
+    "µm per pixel, one number per axis, z first; None: 1, and 3 between slices"
     cells: Annotated[int, (0, 100_000)] = 30  # in view in the first frame, about
     modality: str = "nuclei"  # dic, phase, spots, flat, spread, rods, rods-fluorescence
     seed: Annotated[int, (0, 2**31)] = 0  # the same seed gives the same movie
@@ -188,8 +200,16 @@ class Simulate:
         from celltrack.formats.dataset import write_sequence
         from celltrack.simulate import simulate_movie
 
-        shape = (self.slices, self.size, self.size) if self.slices else (self.size, self.size)
-        movie, truth = simulate_movie(self.frames, shape, self.cells, self.modality, self.seed)
+        slices = self.slices or (16 if self.three_d else 0)
+        shape = (slices, self.size, self.size) if slices else (self.size, self.size)
+        movie, truth = simulate_movie(
+            self.frames,
+            shape,
+            self.cells,
+            self.modality,
+            self.seed,
+            tuple(self.spacing) if self.spacing else None,
+        )
         write_sequence(self.out / "01", movie, truth, gold=truth.relabelled())
         divisions = len(truth.divisions())
         counts = f"{len(movie)} frames, {len(truth)} tracks, {divisions} divisions"
@@ -230,7 +250,14 @@ class Demo:
 
         check_ranges(self)
         out, source = self.out, self.out / "01"
-        Simulate(self.frames, self.size, 0, self.cells, self.modality, self.seed, out).run()
+        Simulate(
+            frames=self.frames,
+            size=self.size,
+            cells=self.cells,
+            modality=self.modality,
+            seed=self.seed,
+            out=out,
+        ).run()
         movie = read_movie(source)
         tracks = track_movie(movie)
         write_result(tracks, out / "result", movie, source)

@@ -256,6 +256,38 @@ def folder_files(path: Path, how: MovieOptions) -> tuple[list[Path], list[int], 
     first = numbers[0] if numbers else 0
     return files, list(range(first, first + len(files))), channel
 
+# %% ../nbs/08_files.ipynb #9d3c70a1
+#| code-fold: true
+def stated_scale(path: Path, axes: str | None = None) -> tuple[list, float | None]:
+    "Return the µm per pixel along z, y, x and the minutes per frame that a file states, or None."
+    if not is_tiff(path):
+        return [None] * 3, None
+    with image_errors(path), open_tiff(path, axes) as tif:
+        return ome_scale(tif) if tif.is_ome else imagej_scale(tif)
+
+
+def given_or_stated(path, spacing, interval, stated, ndim):  # stated: as of `stated_scale`
+    "Return spacing and interval as they are given, or else as they are stated."
+    size, step = stated
+    if spacing is None and None not in size[-ndim:]:
+        spacing = size[-ndim:]
+    if spacing is None and ndim == 3:
+        found = "the size of its voxels is not stated, and taken as 1 µm along each axis"
+        log.info("%s: %s. To tell it: --spacing Z Y X", short_name(path), found)
+    return spacing, step if interval is None else interval
+
+
+def scale_tags(pixels: np.ndarray, spacing: Sequence[float] | None) -> dict[str, Any]:
+    "Return options of `tifffile.imwrite` with which a file states its spacing, as ImageJ does."
+    kinds = [np.uint8, np.uint16, np.float32]  # all that ImageJ knows
+    if spacing is None or set(spacing) == {1} or pixels.dtype not in kinds:
+        return {}
+    about: dict[str, Any] = {"axes": "ZYX"[-pixels.ndim :], "unit": "um"}
+    if pixels.ndim == 3:
+        about["spacing"] = spacing[0]
+    per_um = (1 / spacing[-1], 1 / spacing[-2])
+    return {"imagej": True, "resolution": per_um, "metadata": about}
+
 # %% ../nbs/08_files.ipynb #c035
 #| code-fold: true
 def _folder_movie(path, spacing, interval, name, how=AS_STATED):
@@ -273,12 +305,13 @@ def _folder_movie(path, spacing, interval, name, how=AS_STATED):
         found = f"of {many} frames, {lacking} without a file are read as empty"
         log.info("%s: %s", short_name(path), found)
         frames = NumberedFrames(frames, np.subtract(numbers, numbers[0]), many)
-    movie = Movie(frames, name, spacing, interval, numbers[0])
-    if movie.ndim == 3:
-        slices = movie.frame_shape[0]
-        found = f"{many} volumes of {slices} slices, one a file; {TIME_IN_FILES}"
+    shape = frames[0].shape
+    if len(shape) == 3:
+        found = f"{many} volumes of {shape[0]} slices, one a file; {TIME_IN_FILES}"
         log.info("%s: %s", short_name(path), found)
-    return movie
+    stated = stated_scale(files[0], how.axes)
+    spacing, interval = given_or_stated(path, spacing, interval, stated, len(shape))
+    return Movie(frames, name, spacing, interval, numbers[0], shape=shape)
 
 
 TIME_IN_FILES = "if each holds time points: --axes TYX"
@@ -296,10 +329,8 @@ def _file_movie(path, spacing, interval, name, how=AS_STATED):
         return _folder_movie(path, spacing, interval, name, how)
     frames, size, step = file_frames(path, how)
     shape = frames[0].shape
-    stated = size[-len(shape) :]
-    if spacing is None and None not in stated:
-        spacing = stated
-    return Movie(frames, name, spacing, step if interval is None else interval, shape=shape)
+    spacing, interval = given_or_stated(path, spacing, interval, (size, step), len(shape))
+    return Movie(frames, name, spacing, interval, shape=shape)
 
 # %% ../nbs/08_files.ipynb #c039
 class Format(NamedTuple):

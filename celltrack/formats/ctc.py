@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ..files import read_movie, read_text
+from ..files import read_movie, read_text, scale_tags
 from ..images import image_files, mask_pattern, of_channel, series_numbers
 from ..labels import TABLES, LabelFiles, find_table, read_labels
 from ..measure import measure_movie
@@ -524,6 +524,7 @@ def write_files(
     names: Sequence[str],
     images: Iterable[np.ndarray],
     table: tuple[str, str] | None = None,  # file name, text
+    spacing: Sequence[float] | None = None,  # µm per pixel, which each file states
 ) -> None:
     "Write TIFF files and a table into a new folder that replaces the old when all is written."
     import tifffile
@@ -533,7 +534,8 @@ def write_files(
         new.mkdir()
         for name, image in zip(tqdm(names, "write", disable=None), images, strict=True):
             pixels = np.asarray(image)
-            tifffile.imwrite(new / name, pixels, compression="lzw", photometric="minisblack")
+            how = {"compression": "lzw", "photometric": "minisblack"} | scale_tags(pixels, spacing)
+            tifffile.imwrite(new / name, pixels, **how)
         if table:
             (new / table[0]).write_text(table[1])
 

@@ -477,7 +477,7 @@ def write_sequence(
     "Write a movie and what belongs beside it, as the challenge lays it out; return its Sequence."
     folder = Path(folder)
     place = {kind: folder.parent / (folder.name + end) for kind, end in KINDS.items()}
-    write_files(folder, file_names(movie, "t"), movie)
+    write_files(folder, file_names(movie, "t"), movie, spacing=movie.spacing)
     if truth is not None:
         write_ctc(truth, place["markers"], truth=True)
     if gold is not None:
