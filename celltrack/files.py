@@ -260,10 +260,20 @@ def folder_files(path: Path, how: MovieOptions) -> tuple[list[Path], list[int], 
 #| code-fold: true
 def stated_scale(path: Path, axes: str | None = None) -> tuple[list, float | None]:
     "Return the µm per pixel along z, y, x and the minutes per frame that a file states, or None."
+    nothing: list = [None] * 3
     if not is_tiff(path):
-        return [None] * 3, None
-    with image_errors(path), open_tiff(path, axes) as tif:
-        return ome_scale(tif) if tif.is_ome else imagej_scale(tif)
+        return nothing, None
+    try:
+        with image_errors(path), open_tiff(path, axes) as tif:
+            return ome_scale(tif) if tif.is_ome else imagej_scale(tif)
+    except InputError:  # whoever reads its pixels says why
+        return nothing, None
+
+
+def stated_spacing(path: Path, ndim: int) -> list[float] | None:
+    "Return the µm per pixel along each axis that a file states; None where it does not."
+    size = stated_scale(path)[0][-ndim:]
+    return None if None in size else size
 
 
 def given_or_stated(path, spacing, interval, stated, ndim):  # stated: as of `stated_scale`
@@ -276,7 +286,8 @@ def given_or_stated(path, spacing, interval, stated, ndim):  # stated: as of `st
         log.info("%s: %s. To tell it: --spacing Z Y X", short_name(path), found)
     return spacing, step if interval is None else interval
 
-
+# %% ../nbs/08_files.ipynb #4ce07b92
+#| code-fold: true
 def scale_tags(pixels: np.ndarray, spacing: Sequence[float] | None) -> dict[str, Any]:
     "Return options of `tifffile.imwrite` with which a file states its spacing, as ImageJ does."
     kinds = [np.uint8, np.uint16, np.float32]  # all that ImageJ knows

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ..files import read_movie, read_text, scale_tags
+from ..files import read_movie, read_text, scale_tags, stated_spacing
 from ..images import image_files, mask_pattern, of_channel, series_numbers
 from ..labels import TABLES, LabelFiles, find_table, read_labels
 from ..measure import measure_movie
@@ -53,6 +53,7 @@ def label_movie(
     "Return the label Movie of these files."
     name = "/".join(files.path.iloc[0].parent.resolve().parts[-3:])
     frames = LabelFiles(files.path.tolist())
+    spacing = stated_spacing(files.path.iloc[0], frames[0].ndim) if spacing is None else spacing
     return Movie(frames, name, spacing, interval or 1.0, int(files.frame.iloc[0]))
 
 # %% ../../nbs/10_formats.ctc.ipynb #c014
@@ -572,7 +573,8 @@ def write_masks(
     digits: int | None = None,  # at least; None: as in the Movie's files
 ) -> None:
     "Write one 16-bit label image per frame; `InputError` where a label is too large for it."
-    write_files(folder, file_names(labels, name, first, digits), sixteen_bit(labels))
+    names = file_names(labels, name, first, digits)
+    write_files(folder, names, sixteen_bit(labels), spacing=getattr(labels, "spacing", None))
 
 # %% ../../nbs/10_formats.ctc.ipynb #c069
 def write_ctc(
@@ -600,7 +602,7 @@ def write_ctc(
     text = lines.to_csv(sep=" ", header=False, index=False, lineterminator="\n")
     table = "man_track.txt" if truth else "res_track.txt"
     names = file_names(labels, TABLES[table], first, digits)
-    write_files(folder, names, images, (table, text))
+    write_files(folder, names, images, (table, text), labels.spacing)
 
 # %% ../../nbs/10_formats.ctc.ipynb #c073
 def field_of_interest(

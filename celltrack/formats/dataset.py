@@ -360,7 +360,8 @@ def open_sequence(
     tracks = None
     if (files.kind == "markers").any():
         folder = files.path[files.kind == "markers"].iloc[0].parent
-        tracks = partial(read_ctc, folder, spacing, interval or 1.0)
+        size = spacing if movie is None else movie.spacing
+        tracks = partial(read_ctc, folder, size, interval or 1.0)
     name = "/".join(place.parts[-2:])
     return Sequence(name, movie, tracks, detections, files)
 
