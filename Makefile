@@ -10,7 +10,7 @@ help:
 	@echo "make demo        simulate a movie, track it, score it, draw it: all in the folder demo"
 	@echo "make lab         open the course in JupyterLab"
 	@echo "make test        every check, notebook, test and page; ends with one line of counts"
-	@echo "make coverage    make test, and how much of the package it ran through (half as long again)"
+	@echo "make coverage    make test, and how much of the package it ran through (slower)"
 	@echo "make quick       rules, lint, types, and the notebooks and tests touched since the last commit"
 	@echo "make check       only the rules of tools/check.py (seconds)"
 	@echo "make lint        ruff and mypy; tidies what ruff can tidy"

@@ -2,8 +2,7 @@
 
 python tools/run_tests.py [STEP ...]    runs only the steps named
 python tools/run_tests.py --quick       rules, and the notebooks and tests touched since the commit
-python tools/run_tests.py --coverage    all, and how much of the package it ran through: takes half
-                                        as long again
+python tools/run_tests.py --coverage    all, and how much of the package it ran through (slower)
 The last line counts what passed and failed. Cells flagged `real` run where $CELLTRACK_DATA is a
 folder; where not, the skipped cells are counted.
 """
