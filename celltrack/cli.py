@@ -156,18 +156,9 @@ def main(argv: list[str] | None = None) -> int:  # words after `celltrack`; None
 # %% ../nbs/65_cli.ipynb #c024
 @contextlib.contextmanager
 def log_on_screen(level: int) -> Iterator[None]:
-    "Show what celltrack logs on stderr, each message once, while a command runs."
+    "Show what celltrack logs on stderr, while a command runs."
     log = logging.getLogger("celltrack")
     handler, before = logging.StreamHandler(), log.level
-    said: set[str] = set()
-
-    def is_new(record: logging.LogRecord) -> bool:  # a movie may be opened twice
-        text = record.getMessage()
-        new = text not in said
-        said.add(text)
-        return new
-
-    handler.addFilter(is_new)
     log.addHandler(handler)
     log.setLevel(level)
     try:
@@ -187,7 +178,7 @@ class Simulate:
     slices: Annotated[int, (0, 4096)] = 0  # of a volume; with --three-d alone it has 16
     spacing: Annotated[list[float] | None, (1e-9, 1e9)] = None
     "µm per pixel, one number per axis, z first; None: 1, and 3 between slices"
-    cells: Annotated[int, (0, 100_000)] = 30  # in view in the first frame, about
+    cells: Annotated[int, (0, 100_000)] = 30  # with the centre in view in the first frame, about
     modality: str = "nuclei"  # dic, phase, spots, flat, spread, rods, rods-fluorescence
     seed: Annotated[int, (0, 2**31)] = 0  # the same seed gives the same movie
     out: Path = Path("simulated")  # folder to write into
@@ -236,7 +227,7 @@ class Demo:
     out: Path = Path("celltrack_demo")  # folder to write into
     frames: Annotated[int, (1, 100_000)] = 40  # of the movie
     size: Annotated[int, (16, 16_384)] = 256  # of a frame, in pixels
-    cells: Annotated[int, (0, 100_000)] = 24  # in view in the first frame, about
+    cells: Annotated[int, (0, 100_000)] = 24  # with the centre in view in the first frame, about
     modality: str = "nuclei"  # dic, phase, spots, flat, spread, rods, rods-fluorescence
     seed: Annotated[int, (0, 2**31)] = 22  # the same seed gives the same movie
 

@@ -154,6 +154,41 @@ def check_reading(how: MovieOptions) -> None:
         if not is_right:
             raise InputError(f"{name} {getattr(how, name)!r}; give {advice[name]}")
 
+# %% ../nbs/08_files.ipynb #9d3c70a1
+#| code-fold: true
+Stated = tuple[list[float] | None, float | None]  # µm per pixel along each axis, minutes per frame
+UNSTATED: Stated = (None, None)
+
+
+def scale_of(tif: Any, ndim: int) -> Stated:  # an open tifffile.TiffFile; axes of a frame
+    "Return the spacing and the interval that a TIFF states, each None where it does not."
+    size, interval = ome_scale(tif) if tif.is_ome else imagej_scale(tif)
+    size = size[-ndim:]
+    return None if None in size else size, interval
+
+
+def stated_scale(path: Path, ndim: int, axes: str | None = None) -> Stated:
+    "Return the same of a file, of whatever kind."
+    try:
+        with image_errors(path):
+            if not is_tiff(path):
+                return UNSTATED
+            with open_tiff(path, axes) as tif:
+                return scale_of(tif, ndim)
+    except InputError:  # whoever reads its pixels says why
+        return UNSTATED
+
+
+def _movie_as_stated(frames, path, stated, spacing, interval, name, first=0):
+    "Return the Movie of frames; spacing and interval are those given, or else those stated."
+    shape = frames[0].shape
+    spacing = stated[0] if spacing is None else spacing
+    interval = stated[1] if interval is None else interval
+    if spacing is None and len(shape) == 3:
+        found = "the size of its voxels is not stated, and taken as 1 µm along each axis"
+        log.info("%s: %s. To tell it: --spacing Z Y X", short_name(path), found)
+    return Movie(frames, name, spacing, interval, first, shape=shape)
+
 # %% ../nbs/08_files.ipynb #c029
 #| code-fold: true
 def how_read(axes: str, frames: int, slices: int, told: bool) -> str:  # axes: as read
@@ -169,30 +204,30 @@ def how_read(axes: str, frames: int, slices: int, told: bool) -> str:  # axes: a
     return f"{found}; if these are {meant}: --axes {other}"
 
 
-def file_frames(path: Path, how: MovieOptions) -> tuple[Frames, list, float | None]:
-    "Return the frames of one file, and as far as it states them µm along z, y, x, and minutes."
+def file_frames(path: Path, how: MovieOptions) -> tuple[Frames, Stated]:
+    "Return the frames of one file, and the spacing and the interval that it states."
     with image_errors(path):
         if not is_tiff(path):
             pictures = PictureFrames(path, how.channel)
             if len(pictures) == 1:
-                return FileFrames([path], channel=how.channel), [None] * 3, None
+                return FileFrames([path], channel=how.channel), UNSTATED
             if told_axes("TYX", (len(pictures), 1, 1), how.axes) != "TYX":
                 found = f"{path}: {len(pictures)} pictures, which are time points"
                 raise InputError(f"{found}. Save them as TIFF with axes {how.axes}")
             log.info("%s: %d frames", short_name(path), len(pictures))
-            return pictures, [None] * 3, None
+            return pictures, UNSTATED
         with open_tiff(path, how.axes) as tif:
             frames = tiff_frames(tif, path, how.axes, how.channel)
             axes = tif.series[0].axes
-            size, step = ome_scale(tif) if tif.is_ome else imagej_scale(tif)
-    first = frames[0]
+            first = frames[0]
+            stated = scale_of(tif, first.ndim)
     slices = len(first) if first.ndim == 3 else 1
     if len(frames) * slices > 1:
         guessed = len(frames) == 1 and how.axes is None  # the wrong noun, if it is wrong
         found = how_read(axes, len(frames), slices, how.axes is not None)
         level = logging.WARNING if guessed else logging.INFO
         log.log(level, "%s: %s", short_name(path), found)
-    return frames, size, step
+    return frames, stated
 
 # %% ../nbs/08_files.ipynb #c030
 #| code-fold: true
@@ -224,9 +259,11 @@ AS_STATED = MovieOptions()
 
 def _listed_movie(frames, spacing, interval, name, how):  # a list of files, or an array
     listed = isinstance(frames, (list, tuple))
-    if listed and all(isinstance(p, (str, os.PathLike)) for p in frames):
+    if listed and frames and all(isinstance(p, (str, os.PathLike)) for p in frames):
         files = FileFrames(frames, how.axes, how.channel)
-        return Movie(files, name or "files", spacing, interval)
+        first = files.paths[0]
+        stated = stated_scale(first, files[0].ndim, how.axes)
+        return _movie_as_stated(files, first, stated, spacing, interval, name or "files")
     if isinstance(frames, np.ndarray) and 1 in frames.shape[1:]:
         shape = without_single_axes(np.empty(frames.shape[1:], bool)).shape
         frames = frames.reshape(len(frames), *shape)
@@ -256,36 +293,6 @@ def folder_files(path: Path, how: MovieOptions) -> tuple[list[Path], list[int], 
     first = numbers[0] if numbers else 0
     return files, list(range(first, first + len(files))), channel
 
-# %% ../nbs/08_files.ipynb #9d3c70a1
-#| code-fold: true
-def stated_scale(path: Path, axes: str | None = None) -> tuple[list, float | None]:
-    "Return the µm per pixel along z, y, x and the minutes per frame that a file states, or None."
-    nothing: list = [None] * 3
-    if not is_tiff(path):
-        return nothing, None
-    try:
-        with image_errors(path), open_tiff(path, axes) as tif:
-            return ome_scale(tif) if tif.is_ome else imagej_scale(tif)
-    except InputError:  # whoever reads its pixels says why
-        return nothing, None
-
-
-def stated_spacing(path: Path, ndim: int) -> list[float] | None:
-    "Return the µm per pixel along each axis that a file states; None where it does not."
-    size = stated_scale(path)[0][-ndim:]
-    return None if None in size else size
-
-
-def given_or_stated(path, spacing, interval, stated, ndim):  # stated: as of `stated_scale`
-    "Return spacing and interval as they are given, or else as they are stated."
-    size, step = stated
-    if spacing is None and None not in size[-ndim:]:
-        spacing = size[-ndim:]
-    if spacing is None and ndim == 3:
-        found = "the size of its voxels is not stated, and taken as 1 µm along each axis"
-        log.info("%s: %s. To tell it: --spacing Z Y X", short_name(path), found)
-    return spacing, step if interval is None else interval
-
 # %% ../nbs/08_files.ipynb #4ce07b92
 #| code-fold: true
 def scale_tags(pixels: np.ndarray, spacing: Sequence[float] | None) -> dict[str, Any]:
@@ -309,7 +316,8 @@ def _folder_movie(path, spacing, interval, name, how=AS_STATED):
         raise InputError(f"{found}. Take them one after another: --missing renumber")
     if how.axes and "T" in how.axes.upper():
         each = MovieOptions(axes=how.axes, channel=channel)
-        return Movie(_joined(files, each), name, spacing, interval)
+        frames, stated = _joined(files, each)
+        return _movie_as_stated(frames, path, stated, spacing, interval, name)
     frames = FileFrames(files, how.axes, channel)
     lacking = many - len(files)
     if lacking:
@@ -320,9 +328,8 @@ def _folder_movie(path, spacing, interval, name, how=AS_STATED):
     if len(shape) == 3:
         found = f"{many} volumes of {shape[0]} slices, one a file; {TIME_IN_FILES}"
         log.info("%s: %s", short_name(path), found)
-    stated = stated_scale(files[0], how.axes)
-    spacing, interval = given_or_stated(path, spacing, interval, stated, len(shape))
-    return Movie(frames, name, spacing, interval, numbers[0], shape=shape)
+    stated = stated_scale(files[0], len(shape), how.axes)
+    return _movie_as_stated(frames, path, stated, spacing, interval, name, numbers[0])
 
 
 TIME_IN_FILES = "if each holds time points: --axes TYX"
@@ -330,18 +337,16 @@ TIME_IN_FILES = "if each holds time points: --axes TYX"
 # %% ../nbs/08_files.ipynb #c036
 #| code-fold: true
 def _joined(files, how):
-    parts = [file_frames(p, how)[0] for p in files]
-    return parts[0] if len(parts) == 1 else JoinedFrames(parts)
+    parts, stated = zip(*(file_frames(p, how) for p in files), strict=True)
+    return parts[0] if len(parts) == 1 else JoinedFrames(parts), stated[0]
 
 # %% ../nbs/08_files.ipynb #c037
 #| code-fold: true
 def _file_movie(path, spacing, interval, name, how=AS_STATED):
     if path.is_dir():  # of a name that ends as those of files
         return _folder_movie(path, spacing, interval, name, how)
-    frames, size, step = file_frames(path, how)
-    shape = frames[0].shape
-    spacing, interval = given_or_stated(path, spacing, interval, (size, step), len(shape))
-    return Movie(frames, name, spacing, interval, shape=shape)
+    frames, stated = file_frames(path, how)
+    return _movie_as_stated(frames, path, stated, spacing, interval, name)
 
 # %% ../nbs/08_files.ipynb #c039
 class Format(NamedTuple):

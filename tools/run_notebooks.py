@@ -49,11 +49,12 @@ def without_bars(nb):
 
 
 def lean_tables(nb):
-    "Drop the style that pandas repeats in each table, and the indents: the website has its own."
+    "Drop the style that pandas repeats in each table (the site has its own); one line a row."
     for data in (out.get("data", {}) for cell in nb.cells for out in cell.get("outputs", [])):
         if "text/html" in data:
             bare = re.sub(r"<style scoped>.*?</style>\n", "", data["text/html"], flags=re.S)
-            data["text/html"] = re.sub(r"^ +(?=<)", "", bare, flags=re.M)
+            bare = re.sub(r"^ +(?=<)", "", bare, flags=re.M)
+            data["text/html"] = re.sub(r"\n(?=<t[hd]\b|</tr>)", "", bare)
 
 
 def smaller(nb):

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ..files import read_movie, read_text, scale_tags, stated_spacing
+from ..files import read_movie, read_text, scale_tags, stated_scale
 from ..images import image_files, mask_pattern, of_channel, series_numbers
 from ..labels import TABLES, LabelFiles, find_table, read_labels
 from ..measure import measure_movie
@@ -53,7 +53,7 @@ def label_movie(
     "Return the label Movie of these files."
     name = "/".join(files.path.iloc[0].parent.resolve().parts[-3:])
     frames = LabelFiles(files.path.tolist())
-    spacing = stated_spacing(files.path.iloc[0], frames[0].ndim) if spacing is None else spacing
+    spacing = stated_scale(files.path.iloc[0], frames[0].ndim)[0] if spacing is None else spacing
     return Movie(frames, name, spacing, interval or 1.0, int(files.frame.iloc[0]))
 
 # %% ../../nbs/10_formats.ctc.ipynb #c014

@@ -485,7 +485,7 @@ def write_sequence(
         write_masks(gold, place["gold"], "man_seg")
     if silver is not None:
         write_masks(silver, place["silver"], "man_seg")
-    return open_sequence(folder)
+    return open_sequence(folder, None, list(movie.spacing), movie.interval)
 
 # %% ../../nbs/16_formats.dataset.ipynb #c078
 #| code-fold: true

@@ -159,7 +159,7 @@ def to_cells(
     scale: float = 1.0,  # pixels of the network per pixel of the maps
     **parameters: float,  # instead of those of PARAMETERS
 ) -> np.ndarray:
-    "Return labels: a watershed from the summits of distance - seam, inside the foreground."
+    "Return labels: a watershed from the peaks of distance - seam, inside the foreground."
     check_parameters(parameters)
     if len(maps) not in (1, 3):
         raise InputError(f"{len(maps)} maps; give foreground, seam and distance, or foreground")
@@ -191,7 +191,7 @@ def probe_diameter(
     side: float = 384,  # of the part that is looked at, in pixels of the network
     **parameters: float,  # of `to_cells`
 ) -> tuple[float, float, float]:
-    "Return (height of the summits, diameter of half of the area, median diameter) at that scale."
+    "Return (height of the peaks, diameter of half of the area, median diameter) at that scale."
     scale = NORMAL / diameter
     part = liveliest(frame, [min(n, max(1, round(side / scale))) for n in frame.shape])
     seen = normalize_intensity(rescale(part, [max(1, round(n * scale)) for n in part.shape]))
